@@ -136,6 +136,13 @@ class Method(ABC):
         """What the method learns from text (budget: at most so many tokens); None where nothing is to fit."""
         return None
 
+    def chunk(self, tokens: int) -> int | None:
+        """The largest forward, in tokens, at which scoring a text of `tokens` still means this method.
+
+        None where one forward of many tokens equals as many single steps. A method whose edits break
+        CHUNK_INVARIANT answers at most an eighth of its budget."""
+        return None
+
     @property
     def fits(self) -> bool:
         """Whether a plan of this method needs an artifact."""

@@ -126,13 +126,13 @@ class FrequencyPart(Protocol):
 class Band:
     """Some keys seen at some positions: an attention score belongs to the band that allows it.
 
-    keys: which held entries (a slice of n, all by default). key_positions [B|1, H|1, m] and
+    keys: which held entries (a slice of n; None is all). key_positions [B|1, H|1, m] and
     query_positions [B|1, Q] are where they stand in this band. allowed [B|1, H|1, Q, m] or None (all).
     """
 
     key_positions: Tensor
     query_positions: Tensor
-    keys: slice = slice(None)
+    keys: slice | None = None
     allowed: Tensor | None = None
 
 
