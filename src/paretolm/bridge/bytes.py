@@ -1,0 +1,56 @@
+"""Bytes really held: storages, not shapes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def held_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the storages behind `tensors`, each byte once.
+
+    A view counts with everything it keeps alive (a slice of a large buffer frees nothing), and tensors that
+    share memory (tied weights, one mapped file) count once, also where two storages overlap.
+    """
+    storages = [s for t in tensors for s in _storages(t)]  # held until counted: a freed address could come back
+    spans: dict[torch.device, set[tuple[int, int]]] = defaultdict(set)
+    unplaced: dict[int, int] = {}  # the meta device has no addresses
+    for storage in storages:
+        size = storage.nbytes()
+        if not size:
+            continue
+        if storage.device.type == "meta":
+            unplaced[storage._cdata] = size
+        else:
+            spans[storage.device].add((storage.data_ptr(), storage.data_ptr() + size))
+    return sum(unplaced.values()) + sum(_union(s) for s in spans.values())
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Bytes held by parameters and buffers, buffers that are not saved included."""
+    return held_bytes([*module.parameters(), *module.buffers()])
+
+
+def _storages(tensor: Tensor) -> list[torch.UntypedStorage]:
+    tensor = tensor.detach()
+    if tensor.layout is torch.strided:
+        parts = [tensor]
+    elif tensor.layout is torch.sparse_coo:
+        parts = [tensor._indices(), tensor._values()]
+    elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
+        parts = [tensor.crow_indices(), tensor.col_indices(), tensor.values()]
+    else:
+        parts = [tensor.ccol_indices(), tensor.row_indices(), tensor.values()]
+    return [part.untyped_storage() for part in parts]
+
+
+def _union(spans: set[tuple[int, int]]) -> int:
+    """Length of the union of half-open intervals."""
+    total, reached = 0, 0
+    for start, end in sorted(spans):
+        total += max(0, end - max(start, reached))
+        reached = max(reached, end)
+    return total
