@@ -23,7 +23,3 @@ class LawSpec:
     monotone: tuple[str, ...] = ()
     twin: Callable[[Any], None] | None = None
     refused: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.neutral is None and not self.monotone:
-            raise ValueError("without a neutral setting, `monotone` lists recipes from mild to strong")

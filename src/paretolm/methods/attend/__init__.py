@@ -1,0 +1,1 @@
+"""Which keys does a query read, and how is the result computed?"""

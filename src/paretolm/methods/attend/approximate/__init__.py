@@ -1,0 +1,1 @@
+"""How is attention computed from what is read? Approximations of its result."""

@@ -1,0 +1,1 @@
+"""Which held entries does a query read, by their content? The rest stay held."""

@@ -1,0 +1,1 @@
+"""Which layers run for which token? Skipped, shared and gated layers."""

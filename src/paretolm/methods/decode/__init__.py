@@ -1,0 +1,1 @@
+"""How are the next tokens chosen? Loops that draft, verify, fork or search."""

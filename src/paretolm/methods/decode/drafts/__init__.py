@@ -1,0 +1,1 @@
+"""Where do drafts come from? Sources of guesses that the model verifies."""

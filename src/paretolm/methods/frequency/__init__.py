@@ -1,0 +1,1 @@
+"""How does a position turn into angles? Scalings of rotary frequencies."""

@@ -1,0 +1,1 @@
+"""At which position does a query see a key? Positions in the cache, caps, chunks."""

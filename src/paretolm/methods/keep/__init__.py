@@ -1,0 +1,1 @@
+"""Which entries of the cache stay? Eviction, merging, added entries."""

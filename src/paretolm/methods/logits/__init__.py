@@ -1,0 +1,1 @@
+"""What becomes of the logits? Changes in generation and in scoring alike."""

@@ -1,0 +1,1 @@
+"""What is the model given to read? Prompts shortened or rewritten before generation."""

@@ -1,0 +1,1 @@
+"""In what form, and how many, are the weights? Quantization, pruning, factorization."""
