@@ -176,10 +176,13 @@ AttendPart = AttendMask | AttendSelect | AttendCompute
 
 @dataclass(frozen=True)
 class Observe:
-    """What a KEEP part must be shown: the last `queries` queries, and attention received by each key."""
+    """What a KEEP part must be shown: the last `queries` queries, and attention received by each key.
+
+    Queries are gathered while the prompt is read, and with `decoding` after it too."""
 
     queries: int = 0
     received: bool = False
+    decoding: bool = False
 
 
 @dataclass(frozen=True)
