@@ -1,0 +1,1 @@
+"""The judge: tasks, metrics, memory, speed and the statistics that say what a difference is worth."""

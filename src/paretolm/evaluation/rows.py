@@ -1,0 +1,68 @@
+"""Row: one number of one scored item; METRICS: what each number means. Loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Tag = float | int | str
+Better = Literal["lower", "higher", "zero"]
+Scale = Literal["mean", "perplexity", "binary"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """unit and direction of a row's value.
+
+    scale says how rows become one number: 'mean' is the weighted mean, 'binary' the same of 0/1 values
+    (paired by McNemar), 'perplexity' exp of the weighted mean, so that a difference is shown as a ratio.
+    """
+
+    name: str
+    unit: str
+    better: Better
+    help: str
+    scale: Scale = "mean"
+
+
+METRICS: Mapping[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("nll", "nats/token", "lower", "negative log-likelihood; summed up as perplexity", "perplexity"),
+        Metric("bits_per_byte", "bits/byte", "lower", "the same text's cost per byte, comparable across tokenizers"),
+        Metric("audit_nll_gap", "nats/token", "zero", "one token at a time minus in chunks, on the same tokens"),
+        Metric("kl", "nats/token", "lower", "KL(untouched || recipe) of the next-token distribution"),
+        Metric("js", "bits/token", "lower", "Jensen-Shannon divergence from the untouched model, 0 to 1"),
+        Metric("same_top", "share", "higher", "the untouched model's most likely token is still on top", "binary"),
+        Metric("recall", "share", "higher", "the planted fact's answer stands in the greedy continuation", "binary"),
+        Metric("answer_logprob", "nats/token", "higher", "log-probability of the right answer, given as text"),
+        Metric("accuracy", "share", "higher", "the right option is the most likely one", "binary"),
+        Metric("accuracy_norm", "share", "higher", "accuracy with log-probability per byte of the option", "binary"),
+        Metric("exact_match", "share", "higher", "the generated answer equals a reference after normalising", "binary"),
+        Metric("token_f1", "share", "higher", "overlap of the answer's words with the best reference"),
+        Metric("rouge_l", "share", "higher", "longest common subsequence with the reference, F-measure"),
+        Metric("repeated_4grams", "share", "lower", "generated 4-grams that occurred before in the same text"),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One number: `value` of `metric` for a part of `item` that comes from document `doc`.
+
+    weight is what the value stands for (tokens of nll, bytes of bits_per_byte, 1 of a question). Rows of two
+    recipes pair up when item, doc, metric and tags are equal; documents are the clusters of every interval.
+    """
+
+    item: str
+    doc: str
+    metric: str
+    value: float
+    weight: float = 1.0
+    tags: Mapping[str, Tag] = field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str, str, tuple[tuple[str, Tag], ...]]:
+        """What pairs this row with the same row of another recipe."""
+        return self.item, self.doc, self.metric, tuple(sorted(self.tags.items()))
