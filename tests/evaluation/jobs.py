@@ -1,0 +1,57 @@
+"""Jobs for the isolated runner's tests: what may happen to a process."""
+
+import os
+import signal
+import sys
+import time
+
+from paretolm.errors import CellError, RecipeError
+
+
+def add(a: int, b: int) -> int:
+    print("noise on stdout")
+    os.write(1, b"noise from a library\n")
+    return a + b
+
+
+def environment(names: list[str]) -> dict[str, str | None]:
+    return {name: os.environ.get(name) for name in names}
+
+
+def divide_by_zero() -> float:
+    return 1 / 0
+
+
+def mistake() -> None:
+    raise RecipeError("no method 'snapvk'; did you mean 'snapkv'?")
+
+
+def bad_cell() -> None:
+    raise CellError("logits are NaN at token 7")
+
+
+def no_memory() -> None:
+    raise RuntimeError(
+        "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: "
+        "you tried to allocate 3221225472 bytes. Error code 12 (Cannot allocate memory)"
+    )
+
+
+def killed() -> None:
+    held = bytearray(64 * 2**20)
+    time.sleep(0.3)
+    os.kill(os.getpid(), signal.SIGKILL)
+    print(len(held))
+
+
+def leave() -> None:
+    print("the last words", file=sys.stderr)
+    os._exit(3)
+
+
+def sleep(seconds: float) -> None:
+    time.sleep(seconds)
+
+
+def not_json() -> object:
+    return {1, 2}
