@@ -1,0 +1,16 @@
+"""Predicted bytes of a layer that holds fewer entries."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from paretolm.contracts import Interval, LayerCost
+
+POSITION_BYTES = 4
+
+
+def holding(layer: LayerCost, entries: int, per_head: bool = False) -> LayerCost:
+    """`layer` with at most `entries` entries; per_head: each head holds its own, so positions differ by head."""
+    kept = layer.entries.at_most(entries)
+    rows = layer.heads if per_head and kept.high < layer.entries.high else 1
+    return replace(layer, entries=kept, fixed=kept * Interval.exact(POSITION_BYTES * rows))
