@@ -20,18 +20,18 @@ from .view import OWN_ATTENTION, decoder
 
 
 class Binding:
-    """Hooks on one model. `new_parts` makes the parts of one layer for one request; `check_padding` raises
+    """Hooks on one model. `new_request` gives what makes each layer's parts for one request; `check_padding` raises
     CallError where the recipe cannot serve a left-padded batch."""
 
     def __init__(
         self,
         model: PreTrainedModel,
         view: ModelView,
-        new_parts: Callable[[int], LayerParts] | None,
+        new_request: Callable[[], Callable[[int], LayerParts]] | None,
         check_padding: Callable[[], None],
     ) -> None:
         self.model, self.base, self.view = model, decoder(model), view
-        self.new_parts, self.check_padding = new_parts, check_padding
+        self.new_request, self.check_padding = new_request, check_padding
         self.logits_parts: list[LogitsPart] = []
         self.forwards = 0
         self.hidden: Tensor | None = None
@@ -68,7 +68,7 @@ class Binding:
         for handle in handles:
             stack.callback(handle.remove)
         stack.callback(self._leave.close)
-        if self.new_parts is not None:
+        if self.new_request is not None:
             self.take_attention(stack)
 
     def take_attention(self, stack: ExitStack) -> None:
@@ -83,15 +83,11 @@ class Binding:
     def owns_cache(self) -> bool:
         return self._own
 
-    def new_cache(self, observe_only: LayerParts | None = None) -> HeldCache:
-        """A fresh cache for one request."""
-        make = self.new_parts or (lambda _: LayerParts())
-        layers = {}
-        for index in sorted(self.view.full_layers):
-            parts = make(index)
-            if observe_only is not None:
-                parts.observe = observe_only.observe
-            layers[index] = HeldLayer(index, parts)
+    def new_cache(self, make: Callable[[int], LayerParts] | None = None) -> HeldCache:
+        """A fresh cache for one request; `make` gives other parts than the recipe's."""
+        if make is None:
+            make = self.new_request() if self.new_request is not None else lambda _: LayerParts()
+        layers = {index: HeldLayer(index, make(index)) for index in sorted(self.view.full_layers)}
         return HeldCache(self.model.config.get_text_config(), layers)
 
     # --- hooks ---

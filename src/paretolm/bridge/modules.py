@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from torch import nn
+from transformers import PreTrainedModel
 
-from ..contracts import BlockPart, FrequencyPart
+from ..contracts import BlockPart, FrequencyPart, TokensPart
 from .rope import buffer_name, scaling_name
 
 Undo = Callable[[], None]
@@ -80,5 +81,26 @@ def set_attention(model: nn.Module, name: str) -> Undo:
     def undo() -> None:
         for key, config in configs.items():
             config._attn_implementation_internal = old[key]
+
+    return undo
+
+
+def set_embeddings(model: PreTrainedModel, part: TokensPart) -> Undo:
+    """Embedding rows for another vocabulary; a tied output embedding follows its input."""
+    inputs, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = head is not None and head.weight is inputs.weight
+    weight = nn.Parameter(part.embedding(inputs.weight.detach()), requires_grad=False)
+    config = model.config.get_text_config()
+    old_size, old = config.vocab_size, [(m, m._parameters["weight"]) for m in (inputs, head) if m is not None]
+    inputs._parameters["weight"] = weight
+    if head is not None:
+        new = weight if tied else nn.Parameter(part.embedding(head.weight.detach()), requires_grad=False)
+        head._parameters["weight"] = new
+    config.vocab_size = weight.shape[0]
+
+    def undo() -> None:
+        for module, parameter in old:
+            module._parameters["weight"] = parameter
+        config.vocab_size = old_size
 
     return undo
