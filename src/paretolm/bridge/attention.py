@@ -77,7 +77,7 @@ def own_attention(
         force.stopped.append(LayerInputs(query, key, scale))
         raise Stop
     if not isinstance(key, Handle) or force is None:
-        return inner(module, query, key, value, attention_mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
+        return inner(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     layer, step = key.layer, current_step()
     output = _attend(layer, module, query, scale, inner, force, step, kwargs)
     layer.observe(query, step.positions, scale, step)
@@ -88,7 +88,7 @@ def own_attention(
 def inner_function(module: nn.Module, name: str) -> Callable[..., Any]:
     """The attention implementation `name` as this module's model file resolves it."""
     own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
-    return ALL_ATTENTION_FUNCTIONS.get_interface(name, own)  # type: ignore[no-any-return]
+    return ALL_ATTENTION_FUNCTIONS.get_interface(name, own)
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def _attend(
     if layer.parts.observe.received:
         layer.receive(_received(reading, held.length, scaling, kwargs))
     mask = _mask(reading.allowed, query, reading.keys.shape[1], force.inner)
-    return inner(module, reading.queries, reading.keys, reading.values, mask, scaling=scaling, **kwargs)  # type: ignore[no-any-return]
+    return inner(module, reading.queries, reading.keys, reading.values, mask, scaling=scaling, **kwargs)
 
 
 def _read(

@@ -54,7 +54,7 @@ class Binding:
         module = self.model.get_submodule(self.view.rope.path)
         name = buffer_name(module)
         assert name is not None
-        return lambda: getattr(module, name)  # type: ignore[no-any-return]
+        return lambda: getattr(module, name)
 
     # --- install ---
 

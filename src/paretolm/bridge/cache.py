@@ -82,13 +82,13 @@ class HeldLayer(CacheLayerMixin):
         return self.parts.keep is None and not self.parts.stores
 
     @property
-    def is_croppable(self) -> bool:  # type: ignore[override]
+    def is_croppable(self) -> bool:
         return self.lossless
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         self.is_initialized = True
 
-    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Handle, Handle]:  # type: ignore[override]
+    def update(self, key_states: Tensor, value_states: Tensor, *args: Any, **kwargs: Any) -> tuple[Handle, Handle]:
         step = current_step()
         if self.drafts:
             raise CallError("the last drafts were neither committed nor dropped before the next forward")

@@ -44,7 +44,7 @@ class Stream:
         self._verified: Step | None = None
         self._forked: Step | None = None
 
-    def read(self, ids: Tensor, *, last: bool = False, logits: bool = True) -> Forward:
+    def read(self, ids: Tensor, last: bool = False, *, logits: bool = True) -> Forward:
         """ids [B, Q] of the prompt."""
         return self._forward(ids, Moment.PREFILL_END if last else Moment.PREFILL, logits=logits)
 
