@@ -7,6 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 from ..errors import RecipeError
@@ -45,7 +46,7 @@ class Budget:
         return int(self.amount) if self.unit == "tok" else None
 
     def __str__(self) -> str:
-        return f"{self.amount:g}{self.unit}"
+        return f"{Decimal(repr(self.amount)):f}".removesuffix(".0") + self.unit
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Several methods as one value: the index of methods, the grammar, the plan, the session."""
