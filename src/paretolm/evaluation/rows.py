@@ -25,6 +25,11 @@ class Metric:
     help: str
     scale: Scale = "mean"
 
+    @property
+    def label(self) -> str:
+        """What the summed-up number is called."""
+        return "perplexity" if self.scale == "perplexity" else self.name
+
 
 METRICS: Mapping[str, Metric] = {
     m.name: m
@@ -34,15 +39,9 @@ METRICS: Mapping[str, Metric] = {
         Metric("audit_nll_gap", "nats/token", "zero", "one token at a time minus in chunks, on the same tokens"),
         Metric("kl", "nats/token", "lower", "KL(untouched || recipe) of the next-token distribution"),
         Metric("js", "bits/token", "lower", "Jensen-Shannon divergence from the untouched model, 0 to 1"),
-        Metric("same_top", "share", "higher", "the untouched model's most likely token is still on top", "binary"),
+        Metric("same_top", "share", "higher", "the untouched model's most likely token is still on top"),
         Metric("recall", "share", "higher", "the planted fact's answer stands in the greedy continuation", "binary"),
-        Metric("answer_logprob", "nats/token", "higher", "log-probability of the right answer, given as text"),
-        Metric("accuracy", "share", "higher", "the right option is the most likely one", "binary"),
-        Metric("accuracy_norm", "share", "higher", "accuracy with log-probability per byte of the option", "binary"),
-        Metric("exact_match", "share", "higher", "the generated answer equals a reference after normalising", "binary"),
-        Metric("token_f1", "share", "higher", "overlap of the answer's words with the best reference"),
-        Metric("rouge_l", "share", "higher", "longest common subsequence with the reference, F-measure"),
-        Metric("repeated_4grams", "share", "lower", "generated 4-grams that occurred before in the same text"),
+        Metric("answer_logprob", "nats/answer", "higher", "log-probability of the right answer"),
     )
 }
 
