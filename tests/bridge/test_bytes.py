@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from paretolm.bridge.bytes import _union, held_bytes, module_bytes
+from paretolm.bridge.bytes import _union, forward_bytes, held_bytes, module_bytes
+from tests.contract.tiny import tiny
 
 
 def test_a_view_counts_with_all_it_keeps_alive():
@@ -62,3 +63,20 @@ def test_nothing_holds_nothing():
 @given(st.sets(st.tuples(st.integers(0, 40), st.integers(0, 40)).filter(lambda s: s[0] < s[1])))
 def test_the_union_is_the_set_of_bytes(spans):
     assert _union(spans) == len({byte for start, end in spans for byte in range(start, end)})
+
+
+def test_a_forward_reads_all_but_the_embedding_and_idle_experts():
+    dense = tiny("llama").model
+    table = dense.get_input_embeddings().weight
+    assert forward_bytes(dense) == module_bytes(dense) - table.nbytes
+    sparse = tiny("mixtral").model
+    experts = sum(p.nbytes for name, p in sparse.named_parameters() if ".experts." in name)
+    assert experts > 0
+    idle = experts / 2  # two of four experts a token
+    assert forward_bytes(sparse) == module_bytes(sparse) - sparse.get_input_embeddings().weight.nbytes - idle
+
+
+def test_a_tied_embedding_is_read_as_the_head():
+    model = tiny("llama").model
+    model.lm_head.weight = model.model.embed_tokens.weight
+    assert forward_bytes(model) == module_bytes(model)

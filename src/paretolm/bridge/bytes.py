@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+from transformers import PretrainedConfig, PreTrainedModel
 
 
 def held_bytes(tensors: Iterable[Tensor]) -> int:
@@ -54,3 +55,22 @@ def _union(spans: set[tuple[int, int]]) -> int:
         total += max(0, end - max(start, reached))
         reached = max(reached, end)
     return total
+
+
+def forward_bytes(model: PreTrainedModel) -> float:
+    """Weight bytes that a forward of one token must read at least: all but the rows of the input embedding it
+    does not look up, and the experts it is not sent to."""
+    table, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = head is not None and getattr(head, "weight", None) is getattr(table, "weight", head)
+    skipped = set() if tied or table is None else {id(p) for p in table.parameters()}
+    share = _expert_share(model.config.get_text_config())
+    read = [(name.split("."), p) for name, p in model.named_parameters() if id(p) not in skipped]
+    experts = held_bytes([p for path, p in read if "experts" in path])
+    return held_bytes([*(p for path, p in read if "experts" not in path), *model.buffers()]) + share * experts
+
+
+def _expert_share(config: PretrainedConfig) -> float:
+    """Experts a token is sent to, of all."""
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    total = next((getattr(config, n) for n in names if getattr(config, n, None)), 1)
+    return min(1.0, (getattr(config, "num_experts_per_tok", None) or total) / total)
