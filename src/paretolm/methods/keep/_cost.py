@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from paretolm.contracts import Interval, LayerCost
+from paretolm.contracts import LayerCost
 
-POSITION_BYTES = 4
+POSITION_BYTES = 4  # int32
+SCORE_BYTES = 4  # float32
 
 
 def holding(layer: LayerCost, entries: int, per_head: bool = False) -> LayerCost:
     """`layer` with at most `entries` entries; per_head: each head holds its own, so positions differ by head."""
     kept = layer.entries.at_most(entries)
     rows = layer.heads if per_head and kept.high < layer.entries.high else 1
-    return replace(layer, entries=kept, fixed=kept * Interval.exact(POSITION_BYTES * rows))
+    return replace(layer, entries=kept, fixed=layer.fixed + kept * (POSITION_BYTES * rows))

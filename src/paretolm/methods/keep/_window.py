@@ -34,16 +34,16 @@ def still_seen(positions: Tensor, first: int, window: int) -> Tensor:
     return (positions >= 0) & ((positions < first) | (following - positions < window))
 
 
-def equal_rows(wanted: Tensor, positions: Tensor) -> Tensor | None:
+def equal_rows(wanted: Tensor) -> Tensor | None:
     """Indices [B|1, H|1, m] of what `wanted` [B|1, H|1, n] names, m the largest number any row wants.
 
-    Rows that want fewer fill up with padding, which stays padding. None where all is wanted.
+    A row that wants fewer is a short one that wants all its real entries, so it fills up with padding, which
+    stays padding. None where all is wanted.
     """
-    held = positions.shape[-1]
     m = int(wanted.sum(-1).max())
-    if m == held:
+    if m == wanted.shape[-1]:
         return None
-    return top(wanted.int() * 2 + (positions < 0).int(), m)
+    return top(wanted.int(), m)
 
 
 def num_dropped(positions: Tensor, index: Tensor) -> int:
@@ -65,7 +65,7 @@ class WindowKeep:
         return in_window(query_positions, key_positions, self.first, self.window)
 
     def settle(self, held: Held, observed: Observed, step: Step) -> Kept | None:
-        index = equal_rows(still_seen(held.positions, self.first, self.window), held.positions)
+        index = equal_rows(still_seen(held.positions, self.first, self.window))
         if index is None:
             return None
         self.ctx.count("tokens_evicted", num_dropped(held.positions, index))
