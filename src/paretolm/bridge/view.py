@@ -78,13 +78,13 @@ def _kinds(config: Any) -> list[LayerKind]:
 def _layers(base: nn.Module, config: Any, kinds: list[LayerKind], prefix: str) -> list[LayerView]:
     stack_path, stack = _stack(base, config.num_hidden_layers)
     num_heads = config.num_attention_heads
-    num_kv_heads = getattr(config, "num_key_value_heads", None) or num_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // num_heads
     views = []
     for i, kind in enumerate(kinds):
         path = ".".join(p for p in (prefix, stack_path, str(i)) if p)
         children = dict(stack[i].named_children())
         attention = next((n for n, m in children.items() if "Attention" in type(m).__name__), None)
+        groups = getattr(children[attention], "num_key_value_groups", 1) if attention else 1
         mlp = next((n for n, m in children.items() if n in ("mlp", "feed_forward", "block_sparse_moe")), None)
         views.append(
             LayerView(
@@ -94,7 +94,7 @@ def _layers(base: nn.Module, config: Any, kinds: list[LayerKind], prefix: str) -
                 attention_path=attention and f"{path}.{attention}",
                 mlp_path=mlp and f"{path}.{mlp}",
                 num_heads=num_heads,
-                num_kv_heads=num_kv_heads,
+                num_kv_heads=num_heads // groups,
                 key_dim=width,
                 value_dim=width,
                 window=getattr(config, "sliding_window", None) if kind == "sliding" else None,

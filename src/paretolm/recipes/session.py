@@ -186,8 +186,8 @@ class Session:
         from ..bridge.loading import load_lm
 
         lm = load_lm(ref.name)
-        known = self.tokenizer is not None and lm.tokenizer is not None
-        if known and lm.tokenizer.get_vocab() != self.tokenizer.get_vocab():
+        ours, theirs = self.tokenizer, lm.tokenizer
+        if ours is not None and theirs is not None and ours.get_vocab() != theirs.get_vocab():
             raise CallError(f"the second model {ref.name!r} has another tokenizer than the model it serves")
         session = Session(lm, Recipe.parse(ref.recipe))
         self._stack.enter_context(session)
