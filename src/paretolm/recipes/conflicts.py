@@ -156,15 +156,20 @@ def ranges(layers: Iterable[Place]) -> str:
 
 def _needs_broken(steps: Sequence[Planned], view: ModelView) -> Iterator[Conflict]:
     for step in steps:
-        name = step.method.name
-        for need in sorted({n for e in step.edits for n in e.needs}, key=lambda n: n.value):
-            for other in steps:
-                if other.position != step.position and any(need in e.breaks for e in other.edits):
-                    message = f"{name} needs {need.value}, which {other.method.name} gives up"
-                    yield Conflict(message, (name, other.method.name), "drop one of them")
-            if need in view.breaks:
-                message = f"{name} needs {need.value}, and {view.breaks[need]}"
-                yield Conflict(message, (name,), f"drop {name} or take another model")
-            if need is Need.TOKENIZER and not view.has_tokenizer:
-                message = f"{name} needs a tokenizer, and the model came without one"
-                yield Conflict(message, (name,), "load the model together with its tokenizer")
+        name, needs = step.method.name, {need for edit in step.edits for need in edit.needs}
+        for other in steps:
+            broken = needs & {need for edit in other.edits for need in edit.breaks}
+            if broken and other.position != step.position:
+                message = f"{name} needs {_named(broken)}, which {other.method.name} gives up"
+                yield Conflict(message, (name, other.method.name), "drop one of them")
+        for why in sorted({view.breaks[need] for need in needs if need in view.breaks}):
+            broken = {need for need in needs if view.breaks.get(need) == why}
+            yield Conflict(f"{name} needs {_named(broken)}, and {why}", (name,), f"drop {name} or take another model")
+        if Need.TOKENIZER in needs and not view.has_tokenizer:
+            message = f"{name} needs a tokenizer, and the model came without one"
+            yield Conflict(message, (name,), "load the model together with its tokenizer")
+
+
+def _named(needs: Iterable[Need]) -> str:
+    *first, last = sorted(need.value for need in needs)
+    return f"{', '.join(first)} and {last}" if first else last

@@ -41,9 +41,9 @@ class Call:
     knobs: tuple[tuple[str, Value], ...] = ()
 
 
-def read(text: str) -> tuple[Call, ...]:
-    """The calls of a recipe. Raises RecipeError with the character where reading stopped."""
-    reader = _Reader(text)
+def read(text: str, within: str = "") -> tuple[Call, ...]:
+    """The calls of a recipe. Raises RecipeError with the character where reading stopped (`within` what)."""
+    reader = _Reader(text, within)
     calls = reader.recipe()
     if reader.at < len(text):
         reader.fail_at_rest()
@@ -51,8 +51,8 @@ def read(text: str) -> tuple[Call, ...]:
 
 
 class _Reader:
-    def __init__(self, text: str) -> None:
-        self.text, self.at = text, 0
+    def __init__(self, text: str, within: str) -> None:
+        self.text, self.at, self.within = text, 0, within
         self.open: list[int] = []
 
     def recipe(self) -> tuple[Call, ...]:
@@ -145,7 +145,7 @@ class _Reader:
 
     def where(self, at: int | None = None) -> str:
         self.peek()
-        return f"(character {(self.at if at is None else at) + 1})"
+        return f"(character {(self.at if at is None else at) + 1}{self.within})"
 
     def rest(self) -> str:
         mark = self.peek()

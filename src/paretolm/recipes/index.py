@@ -130,6 +130,7 @@ def _describe_knob(f: dataclasses.Field[object]) -> KnobInfo:
     return KnobInfo(f.name, ast.unparse(ast.parse(annotation, mode="eval")), default, **extra)
 
 
+@cache
 def _third_parties() -> dict[str, list[EntryPoint]]:
     found: dict[str, list[EntryPoint]] = {}
     for point in entry_points(group=GROUP):

@@ -65,7 +65,8 @@ def _coerced(method: str, knob: str, kind: Any, value: Value) -> Any:
     try:
         found = coerce(kind, value)
     except RecipeError as error:
-        raise RecipeError(f"{method}: {knob}: {error} {value.where}") from error
+        where = "" if value.nested else f" {value.where}"  # a nested recipe has said where
+        raise RecipeError(f"{method}: {knob}: {error}{where}") from error
     if found is _NO:
         raise RecipeError(f"{method}: {knob} is {sort_of(kind)}, not {value.text!r} {value.where}")
     return found
@@ -81,7 +82,7 @@ def coerce(kind: Any, value: Value) -> Any:
         return None
     kinds = sorted((o for o in options if o is not type(None)), key=lambda o: o is str)  # text takes anything
     if value.nested is not None and ModelRef not in kinds:
-        raise RecipeError("a recipe in brackets belongs to a second model")
+        raise RecipeError(f"a recipe in brackets belongs to a second model {value.where}")
     for option in kinds[:-1]:
         try:
             found = _coerce_one(option, value)

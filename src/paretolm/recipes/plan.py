@@ -95,5 +95,5 @@ def _first_slot(planned: Planned) -> int:
 
 
 def _no_place(method: Method, error: ConflictError) -> Conflict:
-    text = str(error)
-    return Conflict(text if method.name in text else f"{method.name}: {text}", (method.name,), f"drop {method.name}")
+    name, text = method.name, str(error)
+    return Conflict(text if text.startswith(name) else f"{name}: {text}", (name,), f"drop {name}")

@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -123,7 +124,7 @@ class Source:
                 case "parse" | "ModelRef" if len(words) == 1:
                     return str(words[0])
                 case "Budget":
-                    return f"{words[0]:g}{words[1]}"
+                    return f"{Decimal(repr(words[0])):f}".removesuffix(".0") + words[1]
                 case "ModelRef":
                     return f"{words[0]} [{words[1]}]" if words[1] else str(words[0])
         return spell_plain(self.value(node))

@@ -55,10 +55,7 @@ def _value(owner: str, raw: Any, where: str) -> Value:
         nested = raw.get("recipe", "")
         if not isinstance(nested, str) or set(raw) - {"model", "recipe"}:
             raise RecipeError(f"{owner} is a model and a recipe, each in quotes, and nothing else {where}")
-        try:
-            return Value(raw["model"], True, where, grammar.read(nested))
-        except RecipeError as error:
-            raise RecipeError(f"{owner}: {error} {where}") from error
+        return Value(raw["model"], True, where, grammar.read(nested, f" of the recipe of {owner}, {where[1:-1]}"))
     raise RecipeError(f"{owner} is a number, true, false, a text in quotes or {{model = ..., recipe = ...}} {where}")
 
 

@@ -1,0 +1,1 @@
+"""A small package of methods, laid out like the real one."""
