@@ -45,6 +45,13 @@ def test_a_split_field_is_obeyed(tmp_path: Path) -> None:
     assert [d.id for d in source.fit_documents] == ["d7"]
 
 
+def test_parts_of_one_work_are_one_cluster(tmp_path: Path) -> None:
+    records = [r | {"doc": f"book{i // 3}"} for i, r in enumerate(many(24))]
+    source = TextSource.open(lines(tmp_path, records))
+    assert len({d.work for d in source.documents}) == 8
+    assert TextSource.open(lines(tmp_path, many(24))).documents[0].work == "d0"
+
+
 def test_the_hash_follows_the_text(tmp_path: Path) -> None:
     records = many(25)
     first = TextSource.open(lines(tmp_path, records)).data_hash

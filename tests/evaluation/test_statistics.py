@@ -116,7 +116,24 @@ def test_no_discordant_pair_is_not_certainty() -> None:
     assert low == -high
     assert 0.05 < high < 0.12
     assert judge.paired_binary_interval(30, 0, 30)[0] >= -1
-    assert judge.share_interval(30, 30) == pytest.approx((0.025 ** (1 / 30), 1.0))  # Clopper and Pearson's closed form
+
+
+def test_a_share_alone_is_scipys_exact_interval() -> None:
+    for hits in (0, 1, 17, 30):
+        expected = stats.binomtest(hits, 30).proportion_ci()
+        found = judge.share_interval(singles(np.array([1.0] * hits + [0.0] * (30 - hits))))
+        assert found == pytest.approx((expected.low, expected.high))
+
+
+def test_a_share_of_clustered_answers_counts_what_they_are_worth() -> None:
+    """Ten documents, each answered alike 5 times: worth about ten answers, not fifty."""
+    values = np.repeat([1.0] * 7 + [0.0] * 3, 5)
+    names = [str(i // 5) for i in range(50)]
+    low, high = judge.share_interval(clustered(list(values), [1.0] * 50, names))
+    ten = stats.binomtest(7, 10).proportion_ci()
+    assert low == pytest.approx(ten.low, abs=0.03)
+    assert high == pytest.approx(ten.high, abs=0.03)
+    assert judge.share_interval(clustered([1.0] * 50, [1.0] * 50, names)) == pytest.approx((0.025**0.1, 1.0))
 
 
 def test_bonett_and_price_keep_their_level() -> None:

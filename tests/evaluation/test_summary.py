@@ -62,6 +62,9 @@ def test_several_answers_a_document_are_clustered() -> None:
     found = summarise({"dense": rows([1] * 50), "r": rows([0] * 10 + [1] * 40)}, "dense")[1]
     assert found.p == 1.0  # one document of five differs, however many of its answers do
     assert found.n_docs == 5
+    same = summarise({"dense": rows([1] * 50), "r": rows([1] * 50)}, "dense")[1]
+    assert same.low < 1
+    assert same.delta_low < 0 < same.delta_high
 
 
 def test_p_values_are_adjusted_over_the_recipes_of_a_metric() -> None:

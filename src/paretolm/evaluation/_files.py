@@ -21,11 +21,12 @@ _BINARY_SHARE = 0.1  # NUL bytes beyond this share: not text
 
 @dataclass(frozen=True)
 class Raw:
-    """One document as a file gives it; where names file and line for a message."""
+    """One document as a file gives it; where names file and line for a message, work what it is a part of."""
 
     id: str
     text: str
     where: str
+    work: str = ""
     domain: str = ""
     split: str = ""
     messages: tuple[dict[str, str], ...] = ()
@@ -156,17 +157,22 @@ def _document(record: dict[str, Any], fallback: str, where: str, reading: Readin
         raise TextError(f"{where}: text is {json.dumps(text)[:40]}, not a string")
     reading.mended[NULS] += text.count("\0")
     text = tidy(text).encode("utf-8", errors="replace").decode()  # JSON may hold half surrogates
-    identity, domain, split = record.get("id"), record.get("domain"), record.get("split")
+    split = record.get("split")
     if split not in (None, "", "eval", "fit"):
         raise TextError(f"{where}: split is eval or fit, not {json.dumps(split)[:40]}")
     return Raw(
-        str(identity) if isinstance(identity, str | int) and str(identity) else fallback,
+        _word(record.get("id")) or fallback,
         text,
         where,
-        domain if isinstance(domain, str) else "",
+        _word(record.get("doc")),
+        _word(record.get("domain")),
         split or "",
         messages,
     )
+
+
+def _word(value: Any) -> str:
+    return str(value) if isinstance(value, str | int) else ""
 
 
 def _messages(given: Any, where: str) -> tuple[dict[str, str], ...]:

@@ -22,10 +22,12 @@ _SPLITTABLE = 5  # from so many documents on, fitting takes whole ones
 
 @dataclass(frozen=True)
 class Document:
-    """messages: a conversation, for a tokenizer with a chat template; text says the same without one."""
+    """work: what the document is a part of (itself, where nothing else is said), the cluster of its scores.
+    messages: a conversation, for a tokenizer with a chat template; text says the same without one."""
 
     id: str
     text: str
+    work: str
     domain: str = ""
     split: str = "eval"  # or fit
     messages: tuple[dict[str, str], ...] = ()
@@ -80,7 +82,7 @@ class TextSource:
         """sha256 over what is judged and fitted: ids, splits and texts in order."""
         digest = hashlib.sha256()
         for d in self.documents:
-            for part in (d.id, d.split, d.text, *(f"{m['role']}\0{m['content']}" for m in d.messages)):
+            for part in (d.id, d.work, d.split, d.text, *(f"{m['role']}\0{m['content']}" for m in d.messages)):
                 data = part.encode()
                 digest.update(len(data).to_bytes(8, "big") + data)
         return digest.hexdigest()
@@ -153,7 +155,7 @@ def _divide(raws: Sequence[Raw]) -> list[Document]:
 
 
 def _document(raw: Raw) -> Document:
-    return Document(raw.id, raw.text, raw.domain, raw.split or "eval", raw.messages)
+    return Document(raw.id, raw.text, raw.work or raw.id, raw.domain, raw.split or "eval", raw.messages)
 
 
 def _sections(document: Document, size: int, tail_fits: bool) -> list[Document]:
@@ -165,12 +167,12 @@ def _sections(document: Document, size: int, tail_fits: bool) -> list[Document]:
         return [document]
     fit_from = len(pieces) - round(len(pieces) * FIT_SHARE) if tail_fits else len(pieces)
     width = len(str(len(pieces)))
-    return [
-        replace(
-            document, id=f"{document.id}#{i + 1:0{width}}", text=p, split="fit" if i >= fit_from else document.split
-        )
-        for i, p in enumerate(pieces)
-    ]
+    sections = []
+    for i, piece in enumerate(pieces):
+        name = f"{document.id}#{i + 1:0{width}}"
+        split = "fit" if i >= fit_from else document.split
+        sections.append(replace(document, id=name, work=name, text=piece, split=split))
+    return sections
 
 
 def cut(text: str, size: int) -> list[str]:

@@ -143,10 +143,16 @@ def paired_binary_interval(lost: int, won: int, pairs: int, level: float = LEVEL
     return max(-1.0, up - down - reach), min(1.0, up - down + reach)
 
 
-def share_interval(hits: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
-    """Of one share: exact (Clopper and Pearson 1934)."""
-    found = stats.binomtest(hits, trials).proportion_ci(level)
-    return float(found.low), float(found.high)
+def share_interval(clusters: Clusters, level: float = LEVEL) -> tuple[float, float]:
+    """Of one share: exact (Clopper and Pearson 1934) for one item a document, else with as many items as would
+    give the observed error if they were independent (Korn and Graubard 1998); with no spread, one a document."""
+    share, error, size = clusters.mean, clusters.standard_error, float(clusters.count)
+    if not clusters.singletons and error:
+        size = min(float(clusters.weights.sum()), share * (1 - share) / error**2)
+    tail, hits = (1 - level) / 2, share * size
+    low = 0.0 if share <= 0 else float(stats.beta.ppf(tail, hits, size - hits + 1))
+    high = 1.0 if share >= 1 else float(stats.beta.ppf(1 - tail, hits + 1, size - hits))
+    return low, high
 
 
 def holm(pvalues: Sequence[float]) -> list[float]:

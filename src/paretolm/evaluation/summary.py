@@ -104,14 +104,16 @@ def _summary(
 
 def _against(summary: Summary, metric: Metric, rows: Sequence[Row], differences: Sequence[float], seed: int) -> Summary:
     clusters = _clusters(rows, differences)
-    if clusters.singletons and _binary(metric, rows, differences):
+    low, high = st.interval(clusters, seed)
+    p = st.sign_flip(clusters, seed)
+    if _binary(metric, rows) and low is not None and high is not None:
         lost, won = differences.count(-1.0), differences.count(1.0)
-        low: float | None
-        low, high = st.paired_binary_interval(lost, won, len(rows)) if len(rows) > 1 else (None, None)
-        p = st.mcnemar(lost, won)
-    else:
-        low, high = st.interval(clusters, seed)
-        p = st.sign_flip(clusters, seed)
+        if clusters.singletons:
+            low, high = st.paired_binary_interval(lost, won, clusters.count)
+            p = st.mcnemar(lost, won)
+        elif not lost + won:
+            low, high = st.paired_binary_interval(0, 0, clusters.count)
+        low, high = max(-1.0, low), min(1.0, high)
     shown = _shown(metric)
     sde = st.smallest_effect(clusters)
     return replace(
@@ -146,17 +148,13 @@ def _clusters(rows: Sequence[Row], values: Sequence[float]) -> st.Clusters:
 
 
 def _arm_interval(metric: Metric, rows: Sequence[Row], clusters: st.Clusters, seed: int) -> st.Bounds:
-    if clusters.singletons and _binary(metric, rows, []):
-        return st.share_interval(round(clusters.sums.sum()), clusters.count)
+    if _binary(metric, rows) and clusters.count > 1:
+        return st.share_interval(clusters)
     return st.interval(clusters, seed)
 
 
-def _binary(metric: Metric, rows: Sequence[Row], differences: Sequence[float]) -> bool:
-    return (
-        metric.scale == "binary"
-        and all(r.value in (0.0, 1.0) for r in rows)
-        and all(d in (-1.0, 0.0, 1.0) for d in differences)
-    )
+def _binary(metric: Metric, rows: Sequence[Row]) -> bool:
+    return metric.scale == "binary" and all(r.value in (0.0, 1.0) and r.weight == 1.0 for r in rows)
 
 
 def _shown(metric: Metric) -> Callable[[float], float]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Base = Mapping[str, "np.ndarray"]  # fits one .npz
 DEFAULT_CHUNK = 256
-IN_STREAM = frozenset(Slot) - {Slot.PROMPT, Slot.TOKENS, Slot.DECODE}  # what text read through the cache can see
+IN_STREAM = frozenset(Slot) - {Slot.PROMPT, Slot.TOKENS, Slot.DECODE}  # what given tokens through the cache can see
 
 
 class Stream(Protocol):
@@ -36,14 +36,14 @@ class Stream(Protocol):
     def seen(self) -> int: ...
     @property
     def kv_bytes(self) -> int: ...
-    def read(self, ids: Tensor, last: bool = False) -> Forward: ...
-    def step(self, ids: Tensor) -> Forward: ...
+    def read(self, ids: Tensor, last: bool = False, *, logits: bool = True) -> Forward: ...
+    def step(self, ids: Tensor, *, logits: bool = True) -> Forward: ...
 
 
 class Generator(Protocol):
     """The part of a session that generates."""
 
-    def generate(self, prompt: Any, *, max_new_tokens: int = ..., do_sample: bool = ..., stop: Any = ...) -> Any: ...
+    def generate(self, prompt: Any, *, max_new_tokens: int = ...) -> Any: ...
 
 
 @dataclass
@@ -123,6 +123,11 @@ class Task(ABC):
     @abstractmethod
     def score(self, run: Run, item: Item, base: Base | None) -> Scored:
         """base is None for the untouched model, which fills `Scored.keep` where the task needs a base."""
+
+    def retokenised(self, item: Item, tokenizer: Any) -> Item:
+        """The item's same text for a recipe whose session brings another tokenizer; the untouched model keeps
+        the item as it is. Asked only of a task that sees TOKENS, and the recipe needs a prefill of its own."""
+        raise AssertionError(f"{self.name} does not see TOKENS")
 
     def tokens(self, item: Item) -> int:
         """The most tokens the cache sees for the item: what a recipe's chunk and cost are asked with."""
