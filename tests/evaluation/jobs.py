@@ -55,3 +55,16 @@ def sleep(seconds: float) -> None:
 
 def not_json() -> object:
     return {1, 2}
+
+
+def hold_and_free(mib: int) -> dict[str, int]:
+    from paretolm.evaluation.gauges import gauge_for
+
+    gauge = gauge_for("cpu")
+    before = gauge.steady()
+    gauge.reset_peak()
+    resident = gauge.resident()
+    blocks = [bytearray(b"x" * 2**20) for _ in range(mib)]
+    held = gauge.steady() - before
+    blocks.clear()
+    return {"held": held, "peak": gauge.peak() - resident, "freed": gauge.steady() - before}

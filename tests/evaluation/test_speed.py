@@ -180,6 +180,24 @@ def test_generated_tokens_are_as_many_as_asked_for(lm):
     assert "generate" not in vars(lm.model)
 
 
+def test_the_job_loads_and_races(tmp_path, lm):
+    lm.model.save_pretrained(tmp_path)
+    told = module.speed_job(
+        model=str(tmp_path),
+        load_options={"dtype": "bfloat16"},
+        recipes={"baseline": "dense", "arm": "streaming-llm(sinks=2, window=14)"},
+        prompt=text(20)[0].tolist(),
+        forced=[5, 6],
+        repeats=5,
+        chunk=16,
+    )
+    found = cell_from(json.loads(json.dumps(told)), ROOF)
+    assert found.device == "cpu"
+    assert found.arm.shape["dtype"] == "bfloat16"
+    assert found.arm.chunk == 16
+    assert {trial.forwards for trial in found.arm.trials} == {2}
+
+
 def test_another_tokenizer_reads_the_same_text():
     class Letters:
         def decode(self, row):

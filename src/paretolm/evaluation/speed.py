@@ -168,7 +168,7 @@ def measure_speed(
     *,
     baseline: str = "dense",
     repeats: int = MIN_REPEATS,
-    chunk: int = 2048,
+    chunk: int = 512,
     threads: int | None = None,
     timeout_s: float | None = None,
     load_options: Mapping[str, Any] | None = None,
@@ -236,7 +236,7 @@ def run_race(
 ) -> dict[str, Any]:
     """Opens an arm a recipe and races them. load() gives a further copy of the model, where one is needed."""
     from ..recipes.recipe import Recipe
-    from .arms import SessionArm, kept_open, mode_for
+    from .arms import SessionArm, kept_open, mode_for, settled_heap
 
     parsed = {name: Recipe.parse(line) for name, line in recipes.items()}
     slots = {name: {e.slot for _, e in r.plan(lm.view).pairs} for name, r in parsed.items()}
@@ -246,7 +246,8 @@ def run_race(
         own = kept_open(slots[name])
         arms[name] = SessionArm(load() if own else lm, recipe, request, mode, keep_open=own)
     try:
-        trials = race(arms, repeats, clock=clock)
+        with settled_heap():
+            trials = race(arms, repeats, clock=clock)
     finally:
         for arm in arms.values():
             arm.close()

@@ -1,0 +1,222 @@
+"""Memory of a recipe: bytes held, steady bytes of a fresh process, and its peak. Three numbers, never mixed.
+
+held: storages of weights, cache and index, counted (what the recipe predicts is compared with these).
+steady: what the process holds beyond where it stood just before the cache was filled, after trimming.
+peak: the most it held on the way, beyond the same point.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..errors import TextError
+from ..recipes.index import SHELVES, shelf_rank
+from .gauges import ALLOCATOR, Gauge, gauge_for
+from .isolated import run_isolated
+from .rows import Metric, Row
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..bridge.stream import Stream
+    from ..recipes.recipe import Recipe
+    from ..recipes.session import Session
+
+MEMORY_METRICS: Mapping[str, Metric] = {
+    m.name: m
+    for m in (
+        Metric("held_weight_bytes", "bytes", "lower", "storages of parameters and buffers, second models included"),
+        Metric("held_kv_bytes", "bytes", "lower", "storages of keys, values and positions"),
+        Metric("held_index_bytes", "bytes", "lower", "storages of scores, queries and tables beside the cache"),
+        Metric("steady_kv_bytes", "bytes", "lower", "steady bytes above the point where the cache was still empty"),
+        Metric("steady_total_bytes", "bytes", "lower", "steady bytes above a process without a model"),
+        Metric("peak_kv_bytes", "bytes", "lower", "peak above the point where the cache was still empty"),
+        Metric("peak_total_bytes", "bytes", "lower", "peak above a process without a model, loading included"),
+    )
+}
+_CONVERTED = (SHELVES.index("weights"), None)  # changed for good; a third party's method may be of that kind
+
+
+@dataclass(frozen=True)
+class MemoryRun:
+    """One fresh process. seen: tokens that went through the cache; held: entries, a layer each; predicted:
+    bytes of the cache as the recipe foretold them; kinds: what steady and peak mean on this system."""
+
+    values: dict[str, float]
+    seen: int
+    held: tuple[int, ...]
+    predicted: tuple[float, float]
+    counters: dict[str, dict[str, int]]
+    kinds: dict[str, str]
+
+
+@dataclass(frozen=True)
+class MemoryCell:
+    """A recipe in as many fresh processes as there are runs."""
+
+    recipe: str
+    runs: tuple[MemoryRun, ...]
+
+    def rows(self) -> list[Row]:
+        return [
+            Row(f"process-{i}", f"process-{i}", metric, value)
+            for i, run in enumerate(self.runs)
+            for metric, value in run.values.items()
+        ]
+
+    def medians(self) -> dict[str, float]:
+        return {name: statistics.median(run.values[name] for run in self.runs) for name in self.runs[0].values}
+
+    def shares(self, dense: MemoryCell) -> dict[str, float]:
+        """Medians over those of `dense`, where dense holds anything."""
+        own, other = self.medians(), dense.medians()
+        return {name: own[name] / other[name] for name in own if other.get(name)}
+
+    def as_json(self) -> dict[str, Any]:
+        return {"recipe": self.recipe, "medians": self.medians(), "runs": [asdict(run) for run in self.runs]}
+
+
+def measure_memory(
+    model: str,
+    recipe: str,
+    length: int,
+    *,
+    ids: Sequence[int] | None = None,
+    decode: int = 4,
+    chunk: int = 512,
+    runs: int = 1,
+    threads: int | None = None,
+    timeout_s: float | None = None,
+    load_options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> MemoryCell:
+    """`length` tokens (random ones without `ids`) through the cache, then a few decoding steps; each run is a
+    fresh process. model, load_options: what `paretolm.load` takes.
+
+    Raises TextError where ids are too few, CellError where a process fails."""
+    if length < 1 or (ids is not None and len(ids) < length + decode):
+        raise TextError(f"memory at {length} tokens needs {length + decode} token ids, not {len(ids or ())}")
+    arguments = {
+        "model": model,
+        "load_options": dict(load_options or {}),
+        "recipe": recipe,
+        "length": length,
+        "ids": None if ids is None else list(ids),
+        "decode": decode,
+        "chunk": chunk,
+        "seed": seed,
+    }
+    job = f"{__name__}:memory_job"
+    answers = [
+        run_isolated(job, arguments, threads=threads, env=ALLOCATOR, timeout_s=timeout_s) for _ in range(max(1, runs))
+    ]
+    return MemoryCell(answers[0]["recipe"], tuple(run_from(answer["run"]) for answer in answers))
+
+
+def run_from(data: Mapping[str, Any]) -> MemoryRun:
+    return MemoryRun(**{**data, "held": tuple(data["held"]), "predicted": tuple(data["predicted"])})
+
+
+def memory_job(
+    model: str,
+    load_options: dict[str, Any],
+    recipe: str,
+    length: int,
+    ids: list[int] | None,
+    decode: int,
+    chunk: int,
+    seed: int,
+) -> dict[str, Any]:
+    """The isolated side of `measure_memory`. Weights are changed for good, so that no originals are parked."""
+    import torch
+
+    from ..recipes.recipe import Recipe
+
+    gauge = gauge_for(str(load_options.get("device") or "cpu"))
+    parsed = Recipe.parse(recipe)
+    torch.manual_seed(seed)
+    with open_session(parsed, model, load_options, gauge) as (session, empty, load_peak):
+        vocabulary = session.plan.view.vocab_size
+        given = torch.randint(vocabulary, (1, length + decode)) if ids is None else torch.tensor([ids])
+        tokens = given.to(session.lm.model.device)
+        size = min(parsed.chunk(length) or chunk, chunk)
+        run = weigh(session, tokens[:, :length], tokens[:, length : length + decode], size, gauge, empty)
+    run["values"]["peak_total_bytes"] = max(run["values"]["peak_total_bytes"], load_peak)
+    return {"recipe": str(parsed), "run": run}
+
+
+@contextmanager
+def open_session(
+    recipe: Recipe, model: str, options: Mapping[str, Any], gauge: Gauge
+) -> Iterator[tuple[Session, int, int]]:
+    """(session, steady bytes without a model, peak of loading above that)."""
+    import paretolm
+
+    empty = gauge.steady()
+    gauge.reset_peak()
+    resident = gauge.resident()
+    if any(shelf_rank(method.name) in _CONVERTED for method in recipe.methods):
+        from ..recipes.convert import load_converted
+
+        lm = load_converted(model, recipe, **options)
+        recipe = paretolm.recipe(lm.recipe_left)
+    else:
+        lm = paretolm.load(model, **options)
+    with recipe.apply(lm) as session:
+        yield session, empty, gauge.peak() - resident
+
+
+def weigh(session: Session, prompt: Tensor, after: Tensor, chunk: int, gauge: Gauge, empty: int) -> dict[str, Any]:
+    """Fills the cache and weighs it: first a short request that lets the libraries make what they keep, then
+    the point of departure, then the request itself."""
+    from ..bridge.bytes import held_bytes
+
+    prompt = session.rewrite(prompt).ids
+    fill(session, prompt[:, :chunk], after, chunk)
+    session.reset()
+    session.stream()  # the short request's cache goes
+    before = gauge.steady()
+    gauge.reset_peak()
+    resident = gauge.resident()
+    stream = fill(session, prompt, after, chunk)
+    peak = gauge.peak() - resident
+    steady = gauge.steady()
+    weights = [t for lm in _models(session) for t in (*lm.parameters(), *lm.buffers())]
+    predicted = session.recipe.cost(session.lm.view, stream.seen).kv_bytes
+    values = {
+        "held_weight_bytes": held_bytes(weights),
+        "held_kv_bytes": stream.kv_bytes,
+        "held_index_bytes": stream.index_bytes,
+        "steady_kv_bytes": steady - before,
+        "steady_total_bytes": steady - empty,
+        "peak_kv_bytes": peak,
+        "peak_total_bytes": peak + before - empty,
+    }
+    return {
+        "values": values,
+        "seen": stream.seen,
+        "held": stream.held,
+        "predicted": (predicted.low, predicted.high),
+        "counters": session.counters,
+        "kinds": gauge.kinds,
+    }
+
+
+def fill(session: Session, prompt: Tensor, after: Tensor, chunk: int) -> Stream:
+    """A fresh stream that has read the prompt and stepped through what follows."""
+    stream, size = session.stream(), prompt.shape[1]
+    for start in range(0, size, chunk):
+        stream.read(prompt[:, start : start + chunk], last=start + chunk >= size, logits=False)
+    for i in range(after.shape[1]):
+        stream.step(after[:, i : i + 1])
+    return stream
+
+
+def _models(session: Session) -> Iterator[Any]:
+    yield session.lm.model
+    for second in session.seconds:
+        yield from _models(second)
