@@ -142,6 +142,12 @@ class HeldLayer(CacheLayerMixin):
         self.value_store.select_rows(rows)
         if self.positions is not None and self.positions.shape[0] > 1:
             self.positions = self.positions[rows]
+        if self.queries is not None:
+            self.queries = self.queries[rows]
+        if self.query_positions is not None and self.query_positions.shape[0] > 1:
+            self.query_positions = self.query_positions[rows]
+        if self.received is not None:
+            self.received = self.received[rows]
 
     def _rows(self) -> int:
         return next(iter(self.key_store.tensors())).shape[0]

@@ -38,6 +38,7 @@ def model_view(model: PreTrainedModel, has_tokenizer: bool = True) -> ModelView:
     if rope is not None and prefix:
         rope = type(rope)(rope.rotated, rope.halves, rope.base, f"{prefix}.{rope.path}")
     attention = config._attn_implementation or "eager"
+    refusals = _refusals(model, config, kinds, rope is not None, attention)
     return ModelView(
         architecture=type(model).__name__,
         layers=layers,
@@ -51,8 +52,8 @@ def model_view(model: PreTrainedModel, has_tokenizer: bool = True) -> ModelView:
         has_tokenizer=has_tokenizer,
         attention=attention,
         head_path=_path_of(model, model.get_output_embeddings()),
-        refusals=_refusals(model, config, kinds, rope is not None, attention),
-        breaks=_breaks(kinds),
+        refusals=refusals,
+        breaks=_breaks(kinds, refusals.get(Slot.KEEP.value)),
     )
 
 
@@ -164,7 +165,11 @@ def _cache_refusal(model: PreTrainedModel, config: Any, kinds: list[LayerKind], 
     return None
 
 
-def _breaks(kinds: list[LayerKind]) -> dict[Need, str]:
+def _breaks(kinds: list[LayerKind], no_cache: str | None) -> dict[Need, str]:
+    """no_cache: why our cache cannot stand in this model, so that nothing which drives it can either."""
+    if no_cache:
+        driven = (Need.ROLLBACK, Need.TREE, Need.FORK, Need.QUERIES, Need.FULL_SCORES)
+        return dict.fromkeys(driven, f"our cache has no place in this model, as {no_cache}")
     special = sorted({k for k in kinds if k != "full"})
     if not special:
         return {}

@@ -111,11 +111,12 @@ def _dense_layer(layer: LayerView, dtype_bytes: int, tokens: int) -> LayerCost:
 
 
 def _dense_entries(layer: LayerView, tokens: int) -> Interval:
-    """transformers' sliding layer shows window - 1 entries of a storage that holds window."""
+    """transformers' sliding layer shows window - 1 entries; until the next forward after a prompt it is a view that
+    keeps the whole prompt's storage."""
     if layer.kind in ("linear", "shared"):
         return Interval.exact(0)
     if layer.kind == "sliding" and layer.window:
-        return Interval(min(tokens, layer.window - 1), min(tokens, layer.window))
+        return Interval(min(tokens, layer.window - 1), tokens)
     return Interval(0, tokens) if layer.kind == "other" else Interval.exact(tokens)
 
 

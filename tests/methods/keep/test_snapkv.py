@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import paretolm
 from paretolm.contracts import Budget, Moment, Observed, Step
-from paretolm.errors import CallError, RecipeError
+from paretolm.errors import RecipeError
 from paretolm.methods.keep.snapkv import SnapKV, SnapKVKeep, select, smooth, window_votes
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
@@ -139,11 +139,13 @@ def test_a_short_prompt_stays_whole():
         assert session.idle == ["snapkv"]
 
 
-def test_a_prompt_with_no_room_beside_the_window_is_refused():
+def test_where_the_budget_is_less_than_two_windows_the_window_shrinks_to_half_of_it():
     with paretolm.recipe("snapkv(budget=25%)").apply(tiny()) as session, torch.inference_mode():
         stream = session.stream()
-        with pytest.raises(CallError, match=r"25% of a prompt of 96 tokens is 24, .*lower window_size"):
-            stream.read(text(96), last=True)
+        stream.read(text(96), last=True)
+        kept = stream.cache.held_layers[0].positions
+    assert stream.held == [24, 24]
+    assert kept[..., -12:].flatten().unique().tolist() == list(range(84, 96))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ from paretolm.contracts import (
     Step,
     knob,
 )
-from paretolm.errors import CallError, RecipeError
+from paretolm.errors import RecipeError
 
 from ._cost import holding
 from ._ranking import top
@@ -88,7 +88,7 @@ class SnapKVKeep:
             return None
         lengths = (held.positions[:, 0] >= 0).sum(-1).tolist()
         padding = [0] if step.padding is None else step.padding.tolist()
-        budgets = [self.method.capacity(held.seen - row, held.length) for row in padding]
+        budgets = [self.method.budget.tokens(held.seen - row) for row in padding]
         sizes = [min(length, budget) for length, budget in zip(lengths, budgets, strict=True)]
         if max(sizes) == held.length:
             return None
@@ -112,7 +112,8 @@ class SnapKVKeep:
     def _row(self, keys: Tensor, queries: Tensor, scaling: float, size: int) -> Tensor:
         if size == keys.shape[2]:
             return torch.arange(size, device=keys.device).expand(*keys.shape[:2], -1)
-        return select(queries, keys, scaling, size, self.method.kernel_size, self.method.pooling)
+        window = min(queries.shape[2], max(1, size // 2))  # a short prompt leaves no room for the whole window
+        return select(queries[:, :, -window:], keys, scaling, size, self.method.kernel_size, self.method.pooling)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +161,3 @@ class SnapKV(Method):
         """Of a prompt of `tokens`."""
         capacity = self.budget.tokens(tokens)
         return before.with_layers(view.full_layers, lambda layer: holding(layer, capacity, per_head=True))
-
-    def capacity(self, seen: int, held: int) -> int:
-        """Entries a prompt of `seen` tokens may keep. Raises CallError where it has no room beside the window."""
-        capacity = self.budget.tokens(seen)
-        if min(seen, held) > capacity and capacity <= self.window_size:
-            raise CallError(
-                f"snapkv: {self.budget} of a prompt of {seen} tokens is {capacity}, which leaves nothing to select "
-                f"beside window_size={self.window_size}; raise the budget or lower window_size"
-            )
-        return capacity
