@@ -284,6 +284,11 @@ class Loop(Protocol):
     do_sample: bool
     vocab_size: int
 
+    @property
+    def room(self) -> int | None:
+        """Tokens that may still be emitted; None where the call sets no bound."""
+        ...
+
     def forward(self, ids: Tensor) -> Forward:
         """One settled step: ids [B, Q] are part of the text now (they must have been emitted)."""
         ...

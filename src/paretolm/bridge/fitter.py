@@ -1,0 +1,65 @@
+"""What `fit` sees of a model and a text."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import FitError, TextError
+from .lm import LM
+from .view import decoder
+
+
+class TextFitter:
+    """contracts.Fitter over a model and documents of text, a piece at a time."""
+
+    def __init__(self, lm: LM, documents: Sequence[str]) -> None:
+        if lm.tokenizer is None:
+            raise FitError(f"{lm.name} came without a tokenizer, so nothing can be fitted on text")
+        if not any(document.strip() for document in documents):
+            raise TextError("the fitting text is empty; give a file with text in it")
+        self.view, self.tokenizer = lm.view, lm.tokenizer
+        self._model, self._texts = lm.model, documents
+
+    @property
+    def data_hash(self) -> str:
+        """Changes with any document, their order and their number."""
+        return text_hash(self._texts)
+
+    def documents(self) -> Iterator[Tensor]:
+        """Token ids [1, T] of each document; one longer than the trained length comes as several pieces."""
+        for text in self._texts:
+            ids: Tensor = self._encode(text)
+            for piece in ids.split(self.view.trained_length, dim=1):
+                if piece.shape[1]:
+                    yield piece
+
+    def _encode(self, text: str) -> Tensor:
+        encoded: dict[str, Any] = self.tokenizer(text, verbose=False)
+        return torch.tensor([encoded["input_ids"]], dtype=torch.long, device=self._model.device)
+
+    @torch.no_grad()
+    def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """(logits [1, T, V], hidden [1, T, d] after the last norm). The head is the model's own, so scaled and
+        capped logits come out as the model means them."""
+        seen: list[Tensor] = []
+        base = decoder(self._model)
+        handle = base.register_forward_hook(lambda _module, _args, out: seen.append(out[0]))
+        try:
+            logits: Tensor = self._model(input_ids=ids, use_cache=False).logits
+        finally:
+            handle.remove()
+        return logits, seen[-1]
+
+
+def text_hash(documents: Iterable[str]) -> str:
+    """sha256 over documents, each with its length, so that no two lists share one."""
+    digest = hashlib.sha256()
+    for document in documents:
+        raw = document.encode("utf-8", "surrogatepass")
+        digest.update(len(raw).to_bytes(8, "big") + raw)
+    return digest.hexdigest()
