@@ -13,6 +13,7 @@ from paretolm.errors import CallError, TextError
 from paretolm.evaluation import speed as module
 from paretolm.evaluation.arms import Request, SessionArm, Trial, Watch, kept_open, mode_for, own_tokens
 from paretolm.evaluation.roofline import MIB, Roofline
+from paretolm.evaluation.rows import METRICS
 from paretolm.evaluation.speed import (
     ArmResult,
     SpeedCell,
@@ -79,7 +80,7 @@ def test_rows_pair_up_repeat_by_repeat():
     found = cell(result(0.5, 1.0), result(1.0, 4.0))
     own, base = found.rows(), found.rows(baseline=True)
     assert [row.key for row in own] == [row.key for row in base]
-    assert {row.metric for row in own} <= set(module.SPEED_METRICS)
+    assert {row.metric for row in own} <= set(METRICS)
     ratios = [row.value for row in own if row.metric == "decode_speed_ratio"]
     assert ratios == [4.0] * 5
     assert {row.value for row in base if row.metric.endswith("ratio")} == {1.0}

@@ -17,7 +17,7 @@ from ..errors import TextError
 from ..recipes.index import SHELVES, shelf_rank
 from .gauges import ALLOCATOR, Gauge, gauge_for
 from .isolated import run_isolated
-from .rows import Metric, Row
+from .rows import Row
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,18 +26,6 @@ if TYPE_CHECKING:
     from ..recipes.recipe import Recipe
     from ..recipes.session import Session
 
-MEMORY_METRICS: Mapping[str, Metric] = {
-    m.name: m
-    for m in (
-        Metric("held_weight_bytes", "bytes", "lower", "storages of parameters and buffers, second models included"),
-        Metric("held_kv_bytes", "bytes", "lower", "storages of keys, values and positions"),
-        Metric("held_index_bytes", "bytes", "lower", "storages of scores, queries and tables beside the cache"),
-        Metric("steady_kv_bytes", "bytes", "lower", "steady bytes above the point where the cache was still empty"),
-        Metric("steady_total_bytes", "bytes", "lower", "steady bytes above a process without a model"),
-        Metric("peak_kv_bytes", "bytes", "lower", "peak above the point where the cache was still empty"),
-        Metric("peak_total_bytes", "bytes", "lower", "peak above a process without a model, loading included"),
-    )
-}
 _CONVERTED = (SHELVES.index("weights"), None)  # changed for good; a third party's method may be of that kind
 
 

@@ -42,6 +42,19 @@ METRICS: Mapping[str, Metric] = {
         Metric("same_top", "share", "higher", "the untouched model's most likely token is still on top"),
         Metric("recall", "share", "higher", "the planted fact's answer stands in the greedy continuation", "binary"),
         Metric("answer_logprob", "nats/answer", "higher", "log-probability of the right answer"),
+        Metric("ttft_s", "s", "lower", "from the prompt to the first token chosen"),
+        Metric("prefill_tok_s", "tokens/s", "higher", "prompt tokens over the time to the first token"),
+        Metric("decode_tok_s", "tokens/s", "higher", "tokens after the first, one text"),
+        Metric("tokens_per_forward", "tokens", "higher", "tokens a decoding forward of the model yields"),
+        Metric("ttft_ratio", "x", "higher", "the baseline's time to the first token over this one's, same repeat"),
+        Metric("decode_speed_ratio", "x", "higher", "decoding rate over the baseline's of the same repeat"),
+        Metric("held_weight_bytes", "bytes", "lower", "storages of parameters and buffers, second models included"),
+        Metric("held_kv_bytes", "bytes", "lower", "storages of keys, values and positions"),
+        Metric("held_index_bytes", "bytes", "lower", "storages of scores, queries and tables beside the cache"),
+        Metric("steady_kv_bytes", "bytes", "lower", "steady bytes above the point where the cache was still empty"),
+        Metric("steady_total_bytes", "bytes", "lower", "steady bytes above a process without a model"),
+        Metric("peak_kv_bytes", "bytes", "lower", "peak above the point where the cache was still empty"),
+        Metric("peak_total_bytes", "bytes", "lower", "peak above a process without a model, loading included"),
     )
 }
 

@@ -13,7 +13,7 @@ from ..errors import CallError, TextError
 from .isolated import run_isolated
 from .machine import usable_threads
 from .roofline import Roofline, Shape, decode_ceiling, load_roofline, prefill_ceiling
-from .rows import Metric, Row
+from .rows import Row
 from .spread import Spread, spread
 
 if TYPE_CHECKING:
@@ -22,17 +22,6 @@ if TYPE_CHECKING:
     from ..bridge.lm import LM
     from .arms import Clock, Request, Trial
 
-SPEED_METRICS: Mapping[str, Metric] = {
-    m.name: m
-    for m in (
-        Metric("ttft_s", "s", "lower", "from the prompt to the first token chosen"),
-        Metric("prefill_tok_s", "tokens/s", "higher", "prompt tokens over the time to the first token"),
-        Metric("decode_tok_s", "tokens/s", "higher", "tokens after the first, one text"),
-        Metric("tokens_per_forward", "tokens", "higher", "tokens a decoding forward of the model yields"),
-        Metric("ttft_ratio", "x", "higher", "the baseline's time to the first token over this one's, same repeat"),
-        Metric("decode_speed_ratio", "x", "higher", "decoding rate over the baseline's of the same repeat"),
-    )
-}
 MIN_REPEATS = 5
 _RATES = ("prefill_tok_s", "decode_tok_s")
 
