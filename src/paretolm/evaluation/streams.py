@@ -107,7 +107,7 @@ def build(
         more = [flat.add(d, tokenizer, most, need) for d in documents]
         if len(flat.ids) >= need or not any(more):
             break
-        most *= 2
+        most += max(1, most // 4)  # in small steps, so that many documents share the work
     if shrink and len(flat.ids) < body:
         require_tokens(len(flat.ids), SHORTEST, "length")
         body = len(flat.ids)

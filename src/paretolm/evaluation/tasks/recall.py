@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,6 @@ from ...errors import RecipeError
 from ..metrics.answers import first_number
 from ..metrics.likelihood import token_nll
 from ..rows import Row
-from ..source import require_tokens
 from ..streams import SHORTEST, TextStream, build, encode, separator, tokenizer_of
 from ..task import Base, Item, Run, Scored, Stream, Task
 from ._reading import step_through
@@ -98,6 +97,15 @@ NEW_TOKENS = 8
 _BACK = 48  # tokens searched back for the end of a sentence
 
 
+class Cell(NamedTuple):
+    """One combination; its fields are the tags of its rows. length is of the whole text in tokens."""
+
+    length: int
+    num_facts: int
+    kind: str
+    depth: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recall(Task):
     """Rows: recall (0/1, the first number of the greedy continuation is the key) and answer_logprob; tags depth,
@@ -127,27 +135,26 @@ class Recall(Task):
 
     def items(self, source: TextSource, lm: LM) -> list[Item]:
         tokenizer, unit = tokenizer_of(lm), min(lm.view.trained_length, MOST_TRAINED)
-        cells = list(itertools.product(range(self.repeats), self.lengths, self.num_facts, self.kinds, self.depths))
-        longest = round(max(self.lengths) * unit)
+        grid = itertools.product(range(self.repeats), self.lengths, self.num_facts, self.kinds, self.depths)
+        cells = [Cell(round(times * unit), *rest) for _, times, *rest in grid]
+        longest = max(cell.length for cell in cells)
         texts = build(source, lm, longest, len(cells), per_document=longest, seed=self.seed)
-        return [
-            self._item(tokenizer, texts[i % len(texts)], i, round(length * unit), num, kind, depth)
-            for i, (_, length, num, kind, depth) in enumerate(cells)
-        ]
+        return [self._item(tokenizer, unit, texts[i % len(texts)], i, cell) for i, cell in enumerate(cells)]
 
-    def _item(
-        self, tokenizer: Any, text: TextStream, number: int, length: int, num_facts: int, kind: str, depth: float
-    ) -> Item:
+    def _item(self, tokenizer: Any, unit: int, text: TextStream, number: int, cell: Cell) -> Item:
         rng = np.random.default_rng([self.seed, number])
-        facts, question, key = _facts(rng, num_facts, kind)
+        facts, question, key = _facts(rng, cell.num_facts, cell.kind)
         around = sum(len(encode(tokenizer, " " + s)[0]) for s in (*facts, question, key)) + 3
-        require_tokens(length, around + SHORTEST, "lengths")
-        depths = [depth, *rng.random(num_facts - 1).tolist()]
-        context = plant(_haystack(text, length - around), facts, depths)
-        tags = {"depth": depth, "length": length, "num_facts": num_facts, "kind": kind}
-        data = {"context": context, "question": f"\n\n{question}", "key": key, "tags": tags}
+        if cell.length < around + SHORTEST:
+            raise RecipeError(
+                f"recall: a text of {cell.length} tokens has no room, for facts and question alone take {around}: "
+                f"give lengths of {(around + SHORTEST) / unit:.2g} or more"
+            )
+        depths = [cell.depth, *rng.random(cell.num_facts - 1).tolist()]
+        context = plant(_haystack(text, cell.length - around), facts, depths)
+        data = {"context": context, "question": f"\n\n{question}", "key": key, "tags": cell._asdict()}
         doc = text.docs[next(p for p in text.where.tolist() if p >= 0)]
-        return _tokenised(f"{kind}-{number}", doc, data, tokenizer)
+        return _tokenised(f"{cell.kind}-{number}", doc, data, tokenizer)
 
     def retokenised(self, item: Item, tokenizer: Any) -> Item:
         return _tokenised(item.id, item.doc, item.data, tokenizer)
@@ -169,7 +176,7 @@ class Recall(Task):
 
 
 def _facts(rng: np.random.Generator, num: int, kind: str) -> tuple[list[str], str, str]:
-    """Facts in text order of drawing, the question after the first of them, and its key. Names and keys differ."""
+    """Facts about different people with different keys, the question for the first one's, and that key."""
     names = rng.choice(NAMES, num, replace=False).tolist()
     keys = (rng.choice(9000, num, replace=False) + 1000).astype(str).tolist()
     statement, question = PHRASINGS[kind][rng.integers(len(PHRASINGS[kind]))]
