@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from ..errors import TextError
 
-MAX_BYTES = 256 << 20  # of text in all; more would only fill memory, the judge needs a few megabytes
-MAX_LINE = 32 << 20  # of one JSON line
+MAX_BYTES = 64 << 20  # of text in all; more would only fill memory, the judge needs a few megabytes
+MAX_LINE = 16 << 20  # of one JSON line
 JSON_LINES = (".jsonl", ".ndjson")
 PLAIN = (".txt", ".md", ".rst")
 _BINARY_SHARE = 0.1  # NUL bytes beyond this share: not text

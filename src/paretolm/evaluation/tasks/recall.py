@@ -136,7 +136,7 @@ class Recall(Task):
     def items(self, source: TextSource, lm: LM) -> list[Item]:
         tokenizer, unit = tokenizer_of(lm), min(lm.view.trained_length, MOST_TRAINED)
         grid = itertools.product(range(self.repeats), self.lengths, self.num_facts, self.kinds, self.depths)
-        cells = [Cell(round(times * unit), *rest) for _, times, *rest in grid]
+        cells = [Cell(round(times * unit), num, kind, depth) for _, times, num, kind, depth in grid]
         longest = max(cell.length for cell in cells)
         texts = build(source, lm, longest, len(cells), per_document=longest, seed=self.seed)
         return [self._item(tokenizer, unit, texts[i % len(texts)], i, cell) for i, cell in enumerate(cells)]
