@@ -91,6 +91,14 @@ def test_the_best_run_counts_and_the_first_does_not():
     assert len(runs) == 4
 
 
+def test_a_second_measurement_only_raises():
+    busy = Roofline("abc", "cpu", 2, ((MIB, 110e9), (16 * MIB, 5e9)), {"float32": 20e9, "float64": 1e9})
+    best = ROOF.raised(busy)
+    assert best.bandwidth == ((MIB, 110e9), (16 * MIB, 50e9), (256 * MIB, 20e9))
+    assert best.flops == {"float32": 200e9, "bfloat16": 800e9, "float16": 100e9, "float64": 1e9}
+    assert busy.raised(ROOF) == best
+
+
 def test_it_is_measured_once_and_kept_per_device_and_threads(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     asked = []
@@ -107,3 +115,5 @@ def test_it_is_measured_once_and_kept_per_device_and_threads(monkeypatch, tmp_pa
     (tmp_path / "paretolm" / f"roofline-{machine().hash}.json").write_text("{broken")
     assert load_roofline(1) == first
     assert len(asked) == 3
+    monkeypatch.setattr(module, "run_isolated", lambda *_, **__: {**first.as_json(), "flops": {"float32": 7.0}})
+    assert load_roofline(1, again=True).flops == load_roofline(1).flops == {"float32": 7.0}

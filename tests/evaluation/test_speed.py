@@ -123,6 +123,21 @@ def test_few_repeats_and_no_tokens_are_refused():
         measure_speed("reference", "dense", [], [1])
 
 
+def test_the_ceiling_is_measured_again_before_a_rate_is_doubted(monkeypatch):
+    fast = result(2.5, 0.2)  # 50 tokens/s
+    answer = cell(fast, fast).as_json()
+    monkeypatch.setattr(module, "run_isolated", lambda *_, **__: answer)
+    asked = []
+
+    def roofline(threads, device, again=False):
+        asked.append(again)
+        return Roofline("m", device, threads, ((MIB, 100e9 if again else 1e9),), {"float32": 1e12})
+
+    monkeypatch.setattr(module, "load_roofline", roofline)
+    assert measure_speed("reference", "dense", [1], [1]).warnings == []
+    assert asked == [False, True]
+
+
 def test_drafts_that_come_with_the_first_token_do_not_count_as_decoded():
     times, forwards = iter([1.0, 1.1, 2.0, 2.1, 3.0]), iter([1, 1, 2, 2, 3])
     watch = Watch(lambda: next(times), lambda: next(forwards))
