@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
+from ..errors import ConflictError
 from .cost import Cost
 from .knobs import check_knobs
 from .parts import SlotPart
@@ -15,7 +16,7 @@ from .view import ModelView
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor
+    from torch import Tensor, nn
 
 T = TypeVar("T")
 Place = int | str
@@ -111,6 +112,7 @@ class Method(ABC):
     papers: ClassVar[tuple[str, ...]] = ()
     exact: ClassVar[bool] = False
     baseline: ClassVar[bool] = False  # in the catalogue because papers compare with it
+    fit_knobs: ClassVar[tuple[str, ...]] = ()  # knobs that `fit` reads: another value needs another artifact
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -142,6 +144,12 @@ class Method(ABC):
         None where one forward of many tokens equals as many single steps. A method whose edits break
         CHUNK_INVARIANT answers at most an eighth of its budget."""
         return None
+
+    @classmethod
+    def rebuild(cls, spec: Mapping[str, Any]) -> nn.Module:
+        """An empty module of the kind this method's WEIGHTS parts make, from the `spec()` of such a module; an
+        exported checkpoint is read into it."""
+        raise ConflictError(f"{cls.name} makes modules that cannot be rebuilt from a file; apply it in a session")
 
     @property
     def fits(self) -> bool:
