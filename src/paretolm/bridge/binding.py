@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from ..contracts import LayerInputs, LogitsPart, ModelView, Moment, Step, entering
+from ..contracts import DecodePart, LayerInputs, LogitsPart, ModelView, Moment, Step, entering
 from ..errors import CallError
 from . import attention, modules
 from .cache import HeldCache, HeldLayer, LayerParts
@@ -33,6 +33,7 @@ class Binding:
         self.model, self.base, self.view = model, decoder(model), view
         self.new_request, self.check_padding = new_request, check_padding
         self.logits_parts: list[LogitsPart] = []
+        self.decode_part: DecodePart | None = None  # of the last call of generate
         self.forwards = 0
         self.hidden: Tensor | None = None
         self.moment: Moment | None = None  # set by a stream; otherwise read off the cache
@@ -89,6 +90,11 @@ class Binding:
             make = self.new_request() if self.new_request is not None else lambda _: LayerParts()
         layers = {index: HeldLayer(index, make(index)) for index in sorted(self.view.full_layers)}
         return HeldCache(self.model.config.get_text_config(), layers)
+
+    def state_tensors(self) -> list[Tensor]:
+        """What parts outside the cache hold: datastores, tables, context states."""
+        parts = (*self.logits_parts, self.decode_part)
+        return [t for part in parts if hasattr(part, "tensors") for t in part.tensors()]
 
     # --- hooks ---
 

@@ -323,9 +323,9 @@ class HeldCache(DynamicCache):
         native = [x for i, layer in enumerate(self.layers) if i not in self.held_layers for x in native_tensors(layer)]
         return held_bytes([*tensors, *native])
 
-    def index_bytes(self) -> int:
-        """Bytes of scores, queries and other state that parts keep beside the cache."""
-        return held_bytes([t for layer in self.held_layers.values() for t in layer.index_tensors()])
+    def index_tensors(self) -> list[Tensor]:
+        """Scores, queries and other state that parts keep beside the cache."""
+        return [t for layer in self.held_layers.values() for t in layer.index_tensors()]
 
 
 def native_tensors(layer: Any) -> list[Tensor]:

@@ -145,7 +145,9 @@ class Stream:
 
     @property
     def index_bytes(self) -> int:
-        return self.cache.index_bytes() if isinstance(self.cache, HeldCache) else 0
+        """Bytes beside the cache: scores, tables, datastores."""
+        cached = self.cache.index_tensors() if isinstance(self.cache, HeldCache) else []
+        return held_bytes([*cached, *self.binding.state_tensors()])
 
 
 def take_snapshot(stream: Stream, last: Forward) -> Snapshot:

@@ -300,7 +300,9 @@ class Session:
         if not edits:
             return cache, None, None
         method, edit = edits[0]
-        return cache, self._make(method, edit, "model", {}), self._stream
+        part = self._make(method, edit, "model", {})
+        self.binding.decode_part = part
+        return cache, part, self._stream
 
     # --- what happened ---
 
@@ -336,5 +338,6 @@ class Session:
 
 
 def method_line(method: Method) -> str:
-    """One method as a recipe line with every knob, which artifacts are keyed by."""
-    return Recipe((method,)).full()
+    """What an artifact is keyed by: the method with the knobs that fitting reads."""
+    knobs = ", ".join(f"{name}={getattr(method, name)}" for name in method.fit_knobs)
+    return f"{method.name}({knobs})" if knobs else method.name

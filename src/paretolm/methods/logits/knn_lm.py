@@ -46,6 +46,7 @@ class KnnLM(Method):
     """Lets the nearest places of a text vote on the next token."""
 
     papers: ClassVar[tuple[str, ...]] = ("2305.14625", "1911.00172")
+    fit_knobs: ClassVar[tuple[str, ...]] = ("max_keys",)
 
     lmbda: float = knob(
         0.25, low=0, high=1, help="weight of the neighbours' distribution (lambda); 0 is the plain model"

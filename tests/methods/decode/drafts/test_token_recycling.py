@@ -193,7 +193,7 @@ def test_the_matrix_takes_vocabulary_times_k_entries_and_no_more():
 def test_the_plan():
     (edit,) = TokenRecycling().plan(tiny_view(100))
     assert edit.slot is Slot.DECODE
-    assert edit.needs == {Need.TREE, Need.ROLLBACK, Need.CHUNK_INVARIANT}
+    assert edit.needs == {Need.TREE, Need.CHUNK_INVARIANT}
     assert not edit.breaks
     with pytest.raises(ConflictError, match="lower k"):
         list(TokenRecycling().plan(tiny_view(5)))

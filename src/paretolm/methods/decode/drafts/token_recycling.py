@@ -61,7 +61,7 @@ class TokenRecycling(Method):
     def plan(self, view: ModelView) -> Iterable[Edit]:
         if self.k > view.vocab_size:
             raise ConflictError(f"{self.name}: k={self.k}, but the vocabulary has {view.vocab_size} tokens; lower k")
-        needs = frozenset({Need.TREE, Need.ROLLBACK, Need.CHUNK_INVARIANT})
+        needs = frozenset({Need.TREE, Need.CHUNK_INVARIANT})
         yield Edit(Slot.DECODE, WHOLE, partial(Recycler, self), Phase.AFTER, needs)
 
     def cost(self, view: ModelView, tokens: int, before: Cost) -> Cost:
