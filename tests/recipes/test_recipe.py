@@ -176,7 +176,7 @@ def test_dense_cost_by_hand():
     kinds = ("full", "sliding", "linear", "shared", "other")
     full, sliding, linear, shared, other = dense_cost(view(kinds), 100).layers
     assert full.bytes == Interval(100 * 2 * (32 + 32), 100 * 2 * (32 + 32))
-    assert sliding.entries == Interval(31, 32)
+    assert sliding.entries == Interval(31, 100)  # a view of the whole prompt until the next forward
     assert dense_cost(view(kinds), 20).layers[1].entries == Interval(20, 20)
     assert linear.bytes == Interval(0, float("inf"))
     assert shared.bytes == Interval(0, 0)

@@ -93,7 +93,7 @@ class Binding:
 
     def state_tensors(self) -> list[Tensor]:
         """What parts outside the cache hold: datastores, tables, context states."""
-        parts = (*self.logits_parts, self.decode_part)
+        parts: list[Any] = [*self.logits_parts, self.decode_part]
         return [t for part in parts if hasattr(part, "tensors") for t in part.tensors()]
 
     # --- hooks ---
