@@ -88,6 +88,26 @@ def test_the_job_loads_fills_and_weighs(tmp_path):
     assert given["run"]["seen"] == 9
 
 
+def test_weights_are_changed_for_good_and_the_rest_is_applied(monkeypatch):
+    """Nothing displaced may be parked in a process that is weighed."""
+    asked = []
+
+    def load_converted(model, whole, **options):
+        asked.append((model, str(whole), options))
+        lm = tiny("llama")
+        lm.recipe_left = "streaming-llm(sinks=2, window=15)"
+        return lm
+
+    monkeypatch.setitem(sys.modules, "paretolm.recipes.convert", SimpleNamespace(load_converted=load_converted))
+    monkeypatch.setattr(memory, "shelf_rank", lambda name: memory.SHELVES.index("weights"))
+    gauge = FakeGauge(steady=[400], resident=1100, peak=3100)
+    line = "streaming-llm(sinks=1, window=9)"
+    with memory.open_session(recipe(line), "some", {"dtype": "bf16"}, gauge) as (session, empty, peak):
+        assert str(session.recipe) == "streaming-llm(sinks=2, window=15)"
+    assert asked == [("some", line, {"dtype": "bf16"})]
+    assert (empty, peak) == (400, 2000)
+
+
 def run(steady: float, held: float = 100.0) -> MemoryRun:
     values = {"held_kv_bytes": held, "steady_kv_bytes": steady, "held_index_bytes": 0.0}
     return MemoryRun(values, 8, (4, 4), (90.0, 110.0), {}, {"steady": "anonymous"})
