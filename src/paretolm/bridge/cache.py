@@ -188,8 +188,8 @@ class HeldLayer(CacheLayerMixin):
             if kept is not None:
                 self._apply(kept)
                 self.received = None
-        if step.moment.value == "prefill end" and not self.parts.observe.decoding:
-            self.queries = self.query_positions = None
+            if step.moment.value == "prefill end" and not self.parts.observe.decoding:
+                self.queries = self.query_positions = None
         self.key_store.settle(step)
         self.value_store.settle(step)
 
