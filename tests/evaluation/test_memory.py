@@ -98,8 +98,7 @@ def test_weights_are_changed_for_good_and_the_rest_is_applied(monkeypatch):
         lm.recipe_left = "streaming-llm(sinks=2, window=15)"
         return lm
 
-    monkeypatch.setitem(sys.modules, "paretolm.recipes.convert", SimpleNamespace(load_converted=load_converted))
-    monkeypatch.setattr(memory, "shelf_rank", lambda name: memory.SHELVES.index("weights"))
+    monkeypatch.setattr("paretolm.recipes.convert.load_converted", load_converted)
     gauge = FakeGauge(steady=[400], resident=1100, peak=3100)
     line = "streaming-llm(sinks=1, window=9)"
     with memory.open_session(recipe(line), "some", {"dtype": "bf16"}, gauge) as (session, empty, peak):

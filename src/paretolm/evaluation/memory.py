@@ -14,7 +14,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..errors import TextError
-from ..recipes.index import SHELVES, shelf_rank
 from .gauges import ALLOCATOR, Gauge, gauge_for
 from .isolated import run_isolated
 from .rows import Row
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from ..bridge.stream import Stream
     from ..recipes.recipe import Recipe
     from ..recipes.session import Session
-
-_CONVERTED = (SHELVES.index("weights"), None)  # changed for good; a third party's method may be of that kind
 
 
 @dataclass(frozen=True)
@@ -142,19 +139,14 @@ def open_session(
     recipe: Recipe, model: str, options: Mapping[str, Any], gauge: Gauge
 ) -> Iterator[tuple[Session, int, int]]:
     """(session, steady bytes without a model, peak of loading above that)."""
-    import paretolm
+    from ..recipes.convert import load_converted
+    from ..recipes.recipe import Recipe
 
     empty = gauge.steady()
     gauge.reset_peak()
     resident = gauge.resident()
-    if any(shelf_rank(method.name) in _CONVERTED for method in recipe.methods):
-        from ..recipes.convert import load_converted
-
-        lm = load_converted(model, recipe, **options)
-        recipe = paretolm.recipe(lm.recipe_left)
-    else:
-        lm = paretolm.load(model, **options)
-    with recipe.apply(lm) as session:
+    lm = load_converted(model, recipe, **options)
+    with Recipe.parse(lm.recipe_left).apply(lm) as session:
         yield session, empty, gauge.peak() - resident
 
 
@@ -189,7 +181,7 @@ def weigh(session: Session, prompt: Tensor, after: Tensor, chunk: int, gauge: Ga
         "seen": stream.seen,
         "held": stream.held,
         "predicted": (predicted.low, predicted.high),
-        "counters": session.counters,
+        "counters": {**session.lm.counters, **session.counters},
         "kinds": gauge.kinds,
     }
 
