@@ -264,8 +264,7 @@ def held_as_predicted(line: str | Recipe, architecture: str = "llama") -> str | 
     """Bytes held lie in the interval predicted before."""
     asked, lm = recipe(line) if isinstance(line, str) else line, tiny(architecture)
     held, predicted = held_after_prompt(asked, architecture), asked.cost(lm.view, LENGTH).kv_bytes
-    slack = len(lm.view.layers) * LENGTH * 4  # positions, which a prediction of an untouched layer leaves out
-    if not predicted.low <= held <= predicted.high + slack:
+    if not predicted.low <= held <= predicted.high:
         return f"holds {held} bytes, predicted {predicted.low:.0f} to {predicted.high:.0f}"
     return None
 

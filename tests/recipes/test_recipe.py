@@ -187,7 +187,7 @@ def test_dense_cost_by_hand():
 def test_methods_change_the_cost_in_slot_order_on_the_view_they_plan_on():
     cost = recipe("halves(bits=4) + drop-last(count=3)").cost(view(), 100)
     assert cost.weight_bytes == Interval(97_000, 97_000)
-    assert cost.kv_bytes == Interval(100 * 2 * (32 + 8), 100 * 2 * (32 + 8))
+    assert cost.kv_bytes == Interval(100 * 2 * (32 + 8) + 100 * 4, 100 * 2 * (32 + 8) + 100 * 4)  # and positions
 
 
 def test_apply_opens_a_session(monkeypatch):

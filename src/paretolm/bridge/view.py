@@ -146,7 +146,18 @@ def _refusals(
         why = "its positions are not rotary embeddings of a known layout"
         refusals.setdefault(Slot.INDEX.value, why)
         refusals.setdefault(Slot.FREQUENCY.value, why)
+    elif _recomputes(config):
+        refusals[Slot.FREQUENCY.value] = (
+            "its rotary frequencies are computed anew as the text grows (dynamic or longrope)"
+        )
     return refusals
+
+
+def _recomputes(config: Any) -> bool:
+    """Rotary types whose module replaces its frequencies during a forward, so that ours would not last."""
+    parameters = getattr(config, "rope_parameters", None) or {}
+    nested = [p for p in parameters.values() if isinstance(p, dict)]
+    return any(p.get("rope_type") in ("dynamic", "longrope") for p in (parameters, *nested))
 
 
 def _cache_refusal(model: PreTrainedModel, config: Any, kinds: list[LayerKind], attention: str) -> str | None:

@@ -35,18 +35,21 @@ class LayerCost:
     """One attention layer's cache for one sequence.
 
     entries: held entries a key-value head. key_bytes, value_bytes: bytes an entry and head of keys and of
-    values. fixed: bytes that do not grow with the entries (positions, scores, codebooks, scales).
+    values. position_bytes: bytes of an entry's original position, over all heads (0 in the model's own cache).
+    fixed: bytes that do not grow with the entries (codebooks, scales).
     """
 
     heads: int
     entries: Interval
     key_bytes: Interval
     value_bytes: Interval
+    position_bytes: float = 0
     fixed: Interval = Interval(0, 0)
 
     @property
     def bytes(self) -> Interval:
-        return self.entries * (self.key_bytes + self.value_bytes) * self.heads + self.fixed
+        per_head = self.entries * (self.key_bytes + self.value_bytes) * self.heads
+        return per_head + self.entries * self.position_bytes + self.fixed
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Conflict", "Plan", "Planned", "check_call", "make_plan"]
 
+CACHE_NEEDS = frozenset({Need.ROLLBACK, Need.TREE, Need.FORK, Need.QUERIES, Need.FULL_SCORES})
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -44,6 +46,11 @@ class Plan:
     def needs(self) -> dict[Need, str]:
         """What is relied on, and by which method (the first of them)."""
         return {need: method.name for method, edit in reversed(self.pairs) for need in edit.needs}
+
+    @property
+    def takes_cache(self) -> bool:
+        """Whether our cache and attention stand in for the model's own."""
+        return any(edit.slot.in_cache or edit.needs & CACHE_NEEDS for _, edit in self.pairs)
 
     def raise_conflicts(self) -> None:
         """Raises ConflictError with every conflict on a line of its own."""

@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,9 @@ from .plan import Conflict, Plan, make_plan
 if TYPE_CHECKING:
     from ..bridge.lm import LM
     from .session import Session
+
+
+POSITION_BYTES = 4  # int32, one an entry where heads agree
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,10 @@ class Recipe:
 
     def cost(self, view: ModelView, tokens: int) -> Cost:
         """Predicted bytes of one sequence of `tokens`."""
-        cost = dense_cost(view, tokens)
-        for step in self.plan(view).steps:
+        plan, cost = self.plan(view), dense_cost(view, tokens)
+        if plan.takes_cache:
+            cost = cost.with_layers(view.full_layers, lambda c: replace(c, position_bytes=POSITION_BYTES))
+        for step in plan.steps:
             cost = step.method.cost(step.view, tokens, cost)
         return cost
 

@@ -27,7 +27,6 @@ from .plan import check_call, make_plan
 from .recipe import Recipe
 
 _IN_FORCE: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-_CACHE_NEEDS = frozenset({Need.ROLLBACK, Need.TREE, Need.FORK, Need.QUERIES, Need.FULL_SCORES})
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ class Session:
                 for place in sorted(edit.where, key=str):
                     self._put(stack, slot, method, edit, place)
         self.binding = Binding(
-            model, self.plan.view, self._new_request if self._acts_in_cache() else None, self._check_padding
+            model, self.plan.view, self._new_request if self.plan.takes_cache else None, self._check_padding
         )
         self.binding.install(stack)
         self._make_logits_parts()
@@ -117,9 +116,6 @@ class Session:
             stack.callback(modules.wrap_forward(model, str(place), part))
         else:
             stack.callback(modules.set_frequency(model, str(place), part))
-
-    def _acts_in_cache(self) -> bool:
-        return any(edit.slot.in_cache or edit.needs & _CACHE_NEEDS for _, edit in self.plan.pairs)
 
     def _check_padding(self) -> None:
         check_call(self.plan, {Need.PADDING})

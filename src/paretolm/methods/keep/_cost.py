@@ -14,4 +14,4 @@ def holding(layer: LayerCost, entries: int, per_head: bool = False) -> LayerCost
     """`layer` with at most `entries` entries; per_head: each head holds its own, so positions differ by head."""
     kept = layer.entries.at_most(entries)
     rows = layer.heads if per_head and kept.high < layer.entries.high else 1
-    return replace(layer, entries=kept, fixed=layer.fixed + kept * (POSITION_BYTES * rows))
+    return replace(layer, entries=kept, position_bytes=POSITION_BYTES * rows)

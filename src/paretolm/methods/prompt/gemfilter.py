@@ -69,7 +69,7 @@ class GemFilter(Method):
 
     papers: ClassVar[tuple[str, ...]] = ("2409.17422",)
 
-    budget: Budget = knob(Budget(1024, "tok"), help="k: prompt tokens that stay")  # noqa: RUF009
+    budget: Budget = knob(Budget(1024, "tok"), help="k: prompt tokens that stay")
     filter_layer: int | None = knob(None, low=0, help="r: the layer that picks, from 0; none: 0.4 of the depth")
     score: str = knob("logits", choices=("logits", "probabilities"), help="what is summed over heads (paper: logits)")
     kernel_size: int = knob(5, low=1, help="neighbours whose scores are averaged; odd")
