@@ -13,13 +13,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 import paretolm
-from paretolm.bridge.attention import attention_weights
 from paretolm.bridge.lm import LM
+from paretolm.bridge.reading import attention_weights
 from paretolm.recipes.session import Session
 
 SINKS, CHUNK = 4, 64
@@ -94,7 +95,7 @@ def losses(lm: LM, line: str, ids: Tensor) -> Tensor:
 
 
 def by_position(nll: Tensor, edges: list[float], trained: int) -> list[float]:
-    spans = [(int(a * trained), int(b * trained)) for a, b in zip(edges, edges[1:], strict=False)]
+    spans = [(int(a * trained), int(b * trained)) for a, b in pairwise(edges)]
     return [float(nll[a:b].mean().exp()) for a, b in spans]
 
 

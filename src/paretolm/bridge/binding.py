@@ -15,6 +15,7 @@ from ..contracts import DecodePart, LayerInputs, LogitsPart, ModelView, Moment, 
 from ..errors import CallError
 from . import attention, modules
 from .cache import HeldCache, HeldLayer, LayerParts
+from .reading import InForce
 from .rope import buffer_name
 from .view import OWN_ATTENTION, decoder
 
@@ -43,7 +44,7 @@ class Binding:
         self._own = False
         self._leave = ExitStack()
         self._names = list(inspect.signature(self.base.forward).parameters)
-        self._force = attention.InForce(
+        self._force = InForce(
             inner=view.attention,
             all_held=all(layer.kind == "full" for layer in view.layers),
             inv_freq=self._frequencies() if view.rope is not None else None,

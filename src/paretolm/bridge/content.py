@@ -14,13 +14,16 @@ from ..errors import ModelError
 
 CONFIG = "config.json"
 EXPORTED = "paretolm.json"  # what `export` adds beside a config
-WEIGHTS = "model.safetensors"
-INDEX = "model.safetensors.index.json"
+VARIANT = "paretolm"  # in the names of weights only we can rebuild, so that no other loader fills the gaps at random
+_NAMES = ("model.{}safetensors", "model.safetensors.index.{}json")
+WEIGHTS, INDEX = (name.format("") for name in _NAMES)
+OWN_WEIGHTS, OWN_INDEX = (name.format(VARIANT + ".") for name in _NAMES)
 SMALL_FILES = (
     CONFIG,
     EXPORTED,
     "generation_config.json",
     INDEX,
+    OWN_INDEX,
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -55,13 +58,20 @@ def read_json(path: Path) -> dict[str, Any]:
     return value
 
 
+def index_file(directory: Path) -> Path | None:
+    """The index of a checkpoint in several files."""
+    return next((p for p in (directory / OWN_INDEX, directory / INDEX) if p.exists()), None)
+
+
 def weight_files(directory: Path) -> list[Path]:
     """The safetensors files of a checkpoint: those of its index, or the one file."""
-    if not (directory / INDEX).exists():
-        if (directory / WEIGHTS).is_file():
-            return [directory / WEIGHTS]
-        raise ModelError(_no_weights(directory))
-    names = shard_names(directory)
+    index = index_file(directory)
+    if index is None:
+        single = next((p for p in (directory / OWN_WEIGHTS, directory / WEIGHTS) if p.is_file()), None)
+        if single is None:
+            raise ModelError(_no_weights(directory))
+        return [single]
+    names = shard_names(index)
     missing = [name for name in names if not (directory / name).is_file()]
     if missing:
         more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
@@ -69,9 +79,8 @@ def weight_files(directory: Path) -> list[Path]:
     return [directory / name for name in names]
 
 
-def shard_names(directory: Path) -> list[str]:
+def shard_names(index: Path) -> list[str]:
     """The files an index names, all of them beside it."""
-    index = directory / INDEX
     mapping = read_json(index).get("weight_map")
     if not isinstance(mapping, dict) or not mapping or not all(isinstance(v, str) for v in mapping.values()):
         raise ModelError(f"{index} has no weight_map of tensor names to files; copy or download the model again")
@@ -129,9 +138,11 @@ def _hashes(files: list[Path]) -> list[str]:
 
 
 def cache_directory() -> Path:
-    """Where the package keeps what it can compute again."""
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "paretolm"
+    """$PARETOLM_HOME, else paretolm in the user's cache: what can be computed again."""
+    home = os.environ.get("PARETOLM_HOME")
+    if home:
+        return Path(home)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "paretolm"
 
 
 class FileFacts:

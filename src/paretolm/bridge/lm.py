@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +22,9 @@ class LM:
     """name is what the user typed; content_hash changes when any weight, the config or the tokenizer does.
 
     text: evaluation text shipped with an embedded model. recipe_in_force: the recipe line whose methods are
-    already in the weights, for good; recipe_left: the line a session of this model is opened with unless
-    another is given (what an exported model could not carry in its weights).
+    already in the weights, for good, with what they counted and noted. recipe_left: the line a session of this
+    model is to be opened with unless another is asked for (what could not go into the weights).
+    replaced: the modules put in for good, by path: which method made each, and its spec.
     """
 
     model: PreTrainedModel
@@ -33,7 +35,9 @@ class LM:
     text: Path | None = None
     recipe_in_force: str = ""
     recipe_left: str = ""
-    facts: dict[str, object] = field(default_factory=dict)  # notes of the methods already in the weights
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    replaced: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @cached_property
     def view(self) -> ModelView:

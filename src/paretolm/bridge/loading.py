@@ -16,7 +16,7 @@ from transformers.utils import logging as hf_logging
 from .. import reference
 from ..errors import ModelError, nearest
 from .config_check import check_config
-from .content import EXPORTED, INDEX, content_hash, first_line, read_json, weight_files
+from .content import EXPORTED, VARIANT, content_hash, first_line, index_file, read_json, weight_files
 from .lm import LM
 from .locate import locate
 from .safetensors_check import read_header
@@ -63,7 +63,7 @@ def load_lm(
         "trust_remote_code": trust_remote_code,
         "local_files_only": True,
     }
-    with _quiet():
+    with quiet():
         tokenizer = _load_tokenizer(directory, trust_remote_code)
         model = _load_model(directory, options, exported.get("modules", {}), rebuild)
     _check_vocabulary(model, tokenizer, directory)
@@ -71,7 +71,7 @@ def load_lm(
     if not mapped:
         own_memory(model)
     return LM(
-        model=model if device is None else _to_device(model, device),
+        model=model if device is None else to_device(model, device),
         tokenizer=tokenizer,
         name=name,
         path=str(directory),
@@ -79,7 +79,9 @@ def load_lm(
         text=reference.text_path() if name in reference.names() else None,
         recipe_in_force=str(exported.get("in_force", "")),
         recipe_left=str(exported.get("left", "")),
-        facts=dict(exported.get("notes", {})),
+        notes=dict(exported.get("notes", {})),
+        counters=dict(exported.get("counters", {})),
+        replaced=dict(exported.get("modules", {})),
     )
 
 
@@ -96,11 +98,10 @@ def as_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
 def check_weights(directory: Path) -> None:
     """Headers of all files, and that together they hold what an index promises."""
     headers = {path.name: read_header(path) for path in weight_files(directory)}
-    if not (directory / INDEX).exists():
-        return
-    for tensor, file in read_json(directory / INDEX)["weight_map"].items():
+    index = index_file(directory)
+    for tensor, file in read_json(index)["weight_map"].items() if index else ():
         if tensor not in headers[file]:
-            raise ModelError(f"{directory / INDEX} promises {tensor} in {file}, which does not hold it; download again")
+            raise ModelError(f"{index} promises {tensor} in {file}, which does not hold it; download it again")
 
 
 def _attention(name: str | None, trust_remote_code: bool) -> str | None:
@@ -147,7 +148,9 @@ def _load_model(
         config = AutoConfig.from_pretrained(
             str(directory), local_files_only=True, trust_remote_code=options["trust_remote_code"]
         )
-        loader = _with_modules(config, modules, rebuild) if modules and rebuild else AutoModelForCausalLM
+        loader = AutoModelForCausalLM
+        if modules and rebuild:
+            loader, options = _with_modules(config, modules, rebuild), {**options, "variant": VARIANT}
         model, info = loader.from_pretrained(
             str(directory), config=config, use_safetensors=True, output_loading_info=True, **options
         )
@@ -208,15 +211,15 @@ def _check_finite(model: PreTrainedModel, directory: Path) -> None:
 @torch.no_grad()
 def own_memory(model: nn.Module) -> None:
     """Copies every tensor out of the file it is a page of, one at a time; shared tensors stay shared."""
-    moved: dict[int, torch.Tensor] = {}
+    moved: set[int] = set()
     for module in model.modules():
         for tensor in (*module._parameters.values(), *module._buffers.values()):
             if tensor is not None and id(tensor) not in moved:
-                moved[id(tensor)] = tensor
+                moved.add(id(tensor))
                 tensor.data = tensor.data.clone()
 
 
-def _to_device(model: PreTrainedModel, device: str | torch.device) -> PreTrainedModel:
+def to_device(model: PreTrainedModel, device: str | torch.device) -> PreTrainedModel:
     try:
         return model.to(device)
     except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
@@ -224,11 +227,12 @@ def _to_device(model: PreTrainedModel, device: str | torch.device) -> PreTrained
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar into a pipe, and no load report beside our own sentence; both as before afterwards."""
-    level, bar = hf_logging.get_verbosity(), hf_logging.is_progress_bar_enabled()
+    level = hf_logging.get_verbosity()
+    bar = hf_logging.is_progress_bar_enabled() and not sys.stderr.isatty()
     hf_logging.set_verbosity_error()
-    if bar and not sys.stderr.isatty():
+    if bar:
         hf_logging.disable_progress_bar()
     try:
         yield

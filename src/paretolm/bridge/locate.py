@@ -7,7 +7,7 @@ from pathlib import Path
 
 from .. import reference
 from ..errors import ModelError, nearest
-from .content import INDEX, SMALL_FILES, WEIGHTS, first_line, shard_names
+from .content import OWN_WEIGHTS, SMALL_FILES, WEIGHTS, first_line, index_file, shard_names
 
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 
@@ -36,7 +36,8 @@ def _download(name: str, revision: str | None, code: bool) -> Path:
     """Small files first: they say which weight files there are, so that nothing is fetched twice."""
     small = [*SMALL_FILES, *(["*.py"] if code else [])]
     directory = _snapshot(name, revision, small)
-    weights = shard_names(directory) if (directory / INDEX).exists() else [WEIGHTS]
+    index = index_file(directory)
+    weights = shard_names(index) if index else [WEIGHTS, OWN_WEIGHTS]
     return _snapshot(name, revision, [*small, *weights])
 
 

@@ -55,6 +55,13 @@ class Entry:
 
 def read_header(path: Path) -> dict[str, Entry]:
     """The tensors of a safetensors file, or a ModelError that says what is wrong with it."""
+    try:
+        return _read_header(path)
+    except OSError as error:
+        raise ModelError(f"{path} cannot be read: {error}") from None
+
+
+def _read_header(path: Path) -> dict[str, Entry]:
     size = path.stat().st_size
     with path.open("rb") as stream:
         head = stream.read(8)
