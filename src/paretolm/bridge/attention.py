@@ -17,7 +17,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from ..contracts import AttendCompute, AttendSelect, LayerInputs, Step
 from ..contracts.step import current_step
 from . import reading
-from .cache import Handle, HeldLayer, gather_positions
+from .layer import Handle, HeldLayer, gather_positions
 from .reading import InForce
 from .view import OWN_ATTENTION
 

@@ -14,7 +14,9 @@ from transformers import Cache, PreTrainedModel
 from ..contracts import DecodePart, LayerInputs, LogitsPart, ModelView, Moment, Step, entering
 from ..errors import CallError
 from . import attention, modules
-from .cache import HeldCache, HeldLayer, LayerParts
+from .cache import HeldCache
+from .layer import HeldLayer
+from .parts import LayerParts
 from .reading import InForce
 from .rope import buffer_name
 from .view import OWN_ATTENTION, decoder

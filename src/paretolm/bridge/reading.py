@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..contracts import AttendMask, Band, LayerInputs, Step
 from ..errors import CallError
-from .cache import HeldLayer
+from .layer import HeldLayer
 from .rope import rotate
 
 QUERY_BLOCK = 256  # queries of a long forward that are masked and read together

@@ -15,7 +15,8 @@ from ..contracts import Forward, Moment, Step
 from ..errors import CallError
 from .binding import Binding, tree_mask
 from .bytes import held_bytes
-from .cache import HeldCache, LayerSnapshot, native_tensors
+from .cache import HeldCache, native_tensors
+from .layer import LayerSnapshot
 
 
 @dataclass(frozen=True)

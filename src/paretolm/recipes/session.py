@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from ..bridge import modules
 from ..bridge.artifacts import load_artifact
 from ..bridge.binding import Binding
-from ..bridge.cache import HeldCache, LayerParts
+from ..bridge.cache import HeldCache
 from ..bridge.generate import Generate
 from ..bridge.lm import LM
+from ..bridge.parts import LayerParts
 from ..bridge.runner import PromptRunner
 from ..bridge.stream import Snapshot, Stream, resume_stream, take_snapshot
 from ..contracts import Artifact, DecodePart, Edit, Method, ModelRef, Need, Observe, Phase, Place, Prompt, Slot

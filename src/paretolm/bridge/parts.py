@@ -1,0 +1,70 @@
+"""What acts on one layer during one request, and what its parts may read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from ..contracts import AttendPart, Held, IndexPart, KeepPart, Observe, Side, Store, StorePart
+from .plain_store import PlainStore
+
+if TYPE_CHECKING:
+    from .layer import HeldLayer
+
+
+@dataclass
+class LayerParts:
+    """What acts on one layer during one request."""
+
+    keep: KeepPart | None = None
+    attend: list[AttendPart] = field(default_factory=list)
+    index: IndexPart | None = None
+    stores: list[StorePart] = field(default_factory=list)
+    observe: Observe = field(default_factory=Observe)
+
+    def all(self) -> Iterable[Any]:
+        return (p for p in (self.keep, *self.attend, self.index, *self.stores) if p is not None)
+
+    def new_store(self, side: Side) -> Store:
+        """The chain of codecs for one side; the last link is plain tensors."""
+        make: Callable[[], Store] = PlainStore
+        for part in reversed(self.stores):
+            make = _link(part, side, make)
+        return make()
+
+
+def _link(part: StorePart, side: Side, inner: Callable[[], Store]) -> Callable[[], Store]:
+    return lambda: part.store(side, inner)
+
+
+class LayerHeld(Held):
+    """What parts may read of a layer."""
+
+    def __init__(self, layer: HeldLayer) -> None:
+        self._layer = layer
+
+    @property
+    def layer(self) -> int:
+        return self._layer.index
+
+    @property
+    def length(self) -> int:
+        return self._layer.length
+
+    @property
+    def seen(self) -> int:
+        return self._layer.seen
+
+    @property
+    def positions(self) -> Tensor:
+        assert self._layer.positions is not None
+        return self._layer.positions
+
+    def keys(self, index: Tensor | None = None) -> Tensor:
+        return self._layer.key_store.read(index)
+
+    def values(self, index: Tensor | None = None) -> Tensor:
+        return self._layer.value_store.read(index)
