@@ -19,6 +19,8 @@ def locate(name: str, *, revision: str | None = None, code: bool = False) -> Pat
     """
     if name in reference.names():
         return reference.model_path(name)
+    if not name.strip():
+        raise ModelError("no model is named; give a directory, a hub id (org/name) or 'reference'")
     path = Path(name).expanduser()
     if path.is_dir():
         return path

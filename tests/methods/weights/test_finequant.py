@@ -39,7 +39,7 @@ def plain_rounded(values: np.ndarray) -> np.ndarray:
     extreme = -values[np.argmax(np.abs(values))]
     best, least = values, np.inf
     for ratio in RATIOS:
-        scale = np.float32(np.float16(np.float32(extreme * np.float32(ratio)) / np.float32(8)))
+        scale = np.float32(np.float16(extreme / np.float32(8) * np.float32(ratio)))
         rounded = np.clip(np.round(values / scale), -8, 7) * scale
         error = float(np.square(rounded - values, dtype=np.float32).sum())
         if error < least:
