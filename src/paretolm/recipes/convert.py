@@ -12,11 +12,10 @@ import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from ..bridge.artifacts import load_artifact
 from ..bridge.lm import LM
@@ -28,6 +27,8 @@ from .index import load_method
 from .plan import Plan, make_plan
 from .recipe import Recipe
 from .session import _IN_FORCE, method_line
+
+M = TypeVar("M", bound=nn.Module)
 
 
 def load(name: str, recipe: str | Recipe | None = None, **options: Any) -> LM:
@@ -142,7 +143,7 @@ def _joined(before: str, going: Recipe) -> str:
     return " + ".join(part for part in (before, going.full() if going.methods else "") if part)
 
 
-def shell_copy(model: PreTrainedModel) -> PreTrainedModel:
+def shell_copy(model: M) -> M:
     """Modules of its own over the very same tensors, so that replacing modules leaves `model` alone."""
     tensors: list[Tensor] = [*model.parameters(), *model.buffers()]
     return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
