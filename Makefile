@@ -6,12 +6,12 @@ REPORT ?= paretolm-report.html
 
 BIN := .venv/bin
 READY := .venv/.ready
-PIP := $(BIN)/python -m pip install --quiet --constraint requirements/ci.txt
+PIP := $(BIN)/python -m pip install -qq --constraint requirements/ci.txt
 
 .PHONY: demo test check docs setup clean
 
 demo: $(READY)
-	$(BIN)/paretolm compare --html $(REPORT)
+	$(BIN)/paretolm compare --report $(REPORT)
 
 test: $(READY)
 	$(BIN)/python -m pytest -n $(JOBS)
@@ -21,10 +21,10 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python docs/generate.py --check
+	$(BIN)/python -m docs.generate --check
 
 docs: $(READY)
-	$(BIN)/python docs/generate.py
+	$(BIN)/python -m docs.generate
 
 setup: $(READY)
 
