@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bridge.lm import LM
-    from .bridge.loading import load_lm as load
     from .errors import ParetoError, RunError, UserError
+    from .recipes.convert import load
     from .recipes.recipe import Recipe, recipe
     from .recipes.session import Session
 
@@ -29,7 +29,7 @@ _WHERE = {
     "RunError": ("errors", "RunError"),
     "Session": ("recipes.session", "Session"),
     "UserError": ("errors", "UserError"),
-    "load": ("bridge.loading", "load_lm"),
+    "load": ("recipes.convert", "load"),
     "recipe": ("recipes.recipe", "recipe"),
 }
 

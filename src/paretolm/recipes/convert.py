@@ -26,7 +26,7 @@ from .context import Context, Ledger
 from .index import load_method
 from .plan import Plan, make_plan
 from .recipe import Recipe
-from .session import _IN_FORCE, method_line
+from .session import is_in_force, method_line
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -67,7 +67,7 @@ def bake(lm: LM, recipe: str | Recipe) -> LM:
 
     Raises ConflictError before anything changes where the recipe cannot stand on this model.
     """
-    if lm.model in _IN_FORCE:
+    if is_in_force(lm.model):
         raise CallError("a recipe is in force on this model; leave its `with` block first")
     whole = Recipe.parse(recipe) if isinstance(recipe, str) else recipe
     plan = make_plan(whole, lm.view)

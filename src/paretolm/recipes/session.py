@@ -41,6 +41,11 @@ class Generation:
     seconds: float
 
 
+def is_in_force(model: nn.Module) -> bool:
+    """Whether a recipe stands on this model right now."""
+    return model in _IN_FORCE
+
+
 class Session:
     """A recipe in force on one model; use it in a `with` block. Leaving it puts every object back.
 
@@ -69,7 +74,7 @@ class Session:
 
     def __enter__(self) -> Self:
         model = self.lm.model
-        if model in _IN_FORCE:
+        if is_in_force(model):
             raise CallError("a recipe is already in force on this model; leave its `with` block first")
         self.plan = make_plan(self.recipe, self.lm.view)
         self.plan.raise_conflicts()
@@ -180,9 +185,9 @@ class Session:
         return parts
 
     def _open_second(self, ref: ModelRef) -> Session:
-        from ..bridge.loading import load_lm
+        from .convert import load
 
-        lm = load_lm(ref.name)
+        lm = load(ref.name)
         ours, theirs = self.tokenizer, lm.tokenizer
         if ours is not None and theirs is not None and ours.get_vocab() != theirs.get_vocab():
             raise CallError(f"the second model {ref.name!r} has another tokenizer than the model it serves")
