@@ -6,11 +6,14 @@ They take recipes, not methods by name, so that saboteurs can be put before the 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -18,9 +21,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from paretolm.bridge.fitter import TextFitter
 from paretolm.bridge.lm import LM
 from paretolm.bridge.view import OWN_ATTENTION
+from paretolm.contracts import Slot
 from paretolm.errors import CallError, ConflictError
+from paretolm.recipes.making import PartMaker, method_line
 from paretolm.recipes.recipe import Recipe, recipe
-from paretolm.recipes.session import Session, method_line
+from paretolm.recipes.session import Session
 
 from .tiny import text, tiny
 
@@ -67,7 +72,8 @@ def output(line: str | Recipe, lm: LM, chunk: int = 1, ids: Tensor | None = None
     asked = recipe(line) if isinstance(line, str) else line
     ids = text(LENGTH) if ids is None else ids
     with torch.inference_mode(), opened(asked, lm) as session:
-        session.binding.take_attention(session._stack) if session.shares_prefill else None
+        if not lm.view.refusals.get(Slot.KEEP.value):
+            session.take_cache()
         stream = session.stream()
         logits = [stream.read(ids[:, :PROMPT], last=True).logits]
         for start in range(PROMPT, ids.shape[1], chunk):
@@ -219,17 +225,19 @@ class _Planted(Exception):
     pass
 
 
-class _FailingSession(Session):
-    """Raises at the n-th part that is made."""
+@contextmanager
+def _failing_at(place: int) -> Iterator[None]:
+    """Raises when the n-th part is made."""
+    made, make = itertools.count(), PartMaker.make
 
-    fail_at = 0
-    made = 0
-
-    def _make(self, *args: Any, **kwargs: Any) -> Any:
-        if self.made == self.fail_at:
+    def failing(self: PartMaker, *args: Any, **kwargs: Any) -> Any:
+        if next(made) == place:
             raise _Planted
-        self.made += 1
-        return super()._make(*args, **kwargs)
+        return make(self, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(PartMaker, "make", failing)
+        yield
 
 
 def _num_edits(asked: Recipe, lm: LM) -> int:
@@ -237,9 +245,8 @@ def _num_edits(asked: Recipe, lm: LM) -> int:
 
 
 def _run_until(asked: Recipe, lm: LM, fail_at: int) -> None:
-    session = _FailingSession(lm, asked, opened(asked, lm)._artifacts)
-    session.fail_at = fail_at
-    with session:
+    session = opened(asked, lm)
+    with _failing_at(fail_at), session:
         lm.model.generate(text(PROMPT), max_new_tokens=2, do_sample=False)
         raise _Planted
 
@@ -313,7 +320,8 @@ def exact_greedy(line: str | Recipe, without: str | Recipe, architecture: str = 
             return f"wrote {full.shape[1] - PROMPT} tokens instead of 24"
         with torch.inference_mode(), opened(base, lm) as session:
             stream = session.stream()
-            logits = [stream.read(full[:, :PROMPT], last=True).logits[:, -1]]
+            prompt = session.rewrite(full[:, :PROMPT]).ids
+            logits = [stream.read(prompt, last=True).logits[:, -1]]
             logits += [stream.step(full[:, i : i + 1]).logits[:, -1] for i in range(PROMPT, full.shape[1] - 1)]
         scores = torch.stack(logits, 1)[0]
         short = scores.max(-1).values - scores.gather(-1, full[0, PROMPT:, None])[:, 0]

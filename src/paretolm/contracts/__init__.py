@@ -1,38 +1,40 @@
 """What everything else speaks; the only folder a contributor must read.
 
-slots: where a method acts. method: Method, Edit. parts: the protocol of each slot. step: the forward under
+slots: where a method acts. method: Method, Edit. parts, cache_parts: the protocol of each slot. step: the forward under
 way. view: the model as a plan sees it. cost: predicted bytes. knobs: fields, ranges, budgets.
 """
 
-from .cost import Cost, Interval, LayerCost
-from .knobs import Budget, ModelRef, knob
-from .method import WHOLE, Artifact, Edit, Fitter, Method, OpenContext, Place
-from .parts import (
+from .cache_parts import (
     AttendCompute,
     AttendMask,
     AttendPart,
     AttendSelect,
     Band,
-    BlockPart,
-    DecodePart,
-    Forward,
-    FrequencyPart,
     Held,
     IndexPart,
     KeepPart,
     Kept,
+    Observe,
+    Observed,
+    Side,
+    Store,
+    StorePart,
+)
+from .cost import Cost, Interval, LayerCost
+from .knobs import Budget, ModelRef, knob
+from .method import WHOLE, Artifact, Edit, Fitter, Method, OpenContext, Place
+from .parts import (
+    BlockPart,
+    DecodePart,
+    Forward,
+    FrequencyPart,
     LayerInputs,
     LogitsPart,
     Loop,
-    Observe,
-    Observed,
     Prompt,
     PromptPart,
     Runner,
-    Side,
     SlotPart,
-    Store,
-    StorePart,
     TokensPart,
     WeightsPart,
 )

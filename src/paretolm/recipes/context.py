@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -20,6 +20,9 @@ class Ledger:
 
     counters: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     notes: defaultdict[str, dict[str, Any]] = field(default_factory=lambda: defaultdict(dict))
+
+    def counts(self, names: Iterable[str]) -> dict[str, dict[str, int]]:
+        return {name: dict(self.counters.get(name, {})) for name in names}
 
 
 @dataclass

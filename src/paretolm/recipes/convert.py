@@ -24,9 +24,10 @@ from ..contracts import Edit, Method, Need, OpenContext, Slot
 from ..errors import CallError, ConflictError, ModelError
 from .context import Context, Ledger
 from .index import load_method
+from .making import method_line
 from .plan import Plan, make_plan
 from .recipe import Recipe
-from .session import is_in_force, method_line
+from .session import is_in_force
 
 M = TypeVar("M", bound=nn.Module)
 

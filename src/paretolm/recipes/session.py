@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from ..bridge import modules
-from ..bridge.artifacts import load_artifact
 from ..bridge.binding import Binding
 from ..bridge.cache import HeldCache
 from ..bridge.generate import Generate
@@ -23,7 +22,7 @@ from ..bridge.runner import PromptRunner
 from ..bridge.stream import Snapshot, Stream, resume_stream, take_snapshot
 from ..contracts import Artifact, DecodePart, Edit, Method, ModelRef, Need, Observe, Phase, Place, Prompt, Slot
 from ..errors import CallError
-from .context import Context, Ledger
+from .making import PartMaker
 from .plan import check_call, make_plan
 from .recipe import Recipe
 
@@ -59,11 +58,7 @@ class Session:
         self.seconds: list[Session] = []
         self.parked: list[nn.Module] = []  # modules displaced and kept for undo
         self._artifacts = dict(artifacts or {})
-        self._ledger = Ledger()
         self._stack = ExitStack()
-        self._kept: dict[str, Any] = {}
-        self._shared: dict[str, Any] = {}
-        self._names: dict[int, str] = {}
         self._stream: Stream | None = None
 
     @classmethod
@@ -78,9 +73,9 @@ class Session:
             raise CallError("a recipe is already in force on this model; leave its `with` block first")
         self.plan = make_plan(self.recipe, self.lm.view)
         self.plan.raise_conflicts()
-        self._name_methods()
-        self._find_artifacts()
+        self.parts = PartMaker(self.lm, self.plan, self._artifacts, self._open_second)
         with ExitStack() as stack:
+            self._stack = stack  # a part that opens a second model while it is made has it closed with the rest
             _IN_FORCE.add(model)
             stack.callback(_IN_FORCE.discard, model)
             self._apply(stack)
@@ -98,10 +93,10 @@ class Session:
                 for place in sorted(edit.where, key=str):
                     self._put(stack, slot, method, edit, place)
         self.binding = Binding(
-            model, self.plan.view, self._new_request if self.plan.takes_cache else None, self._check_padding
+            model, self.plan.view, self.parts.new_request if self.plan.takes_cache else None, self._check_padding
         )
         self.binding.install(stack)
-        self._make_logits_parts()
+        self.binding.logits_parts = self.parts.logits_parts()
         if "generate" in model.__dict__:
             stack.callback(model.__dict__.__setitem__, "generate", model.__dict__["generate"])
         else:
@@ -110,7 +105,7 @@ class Session:
         model.__dict__["generate"] = Generate(self.binding, rewrite, self._open_call, self.tokenizer)
 
     def _put(self, stack: ExitStack, slot: Slot, method: Method, edit: Edit, place: Place) -> None:
-        model, part = self.lm.model, self._make(method, edit, place, self._shared)
+        model, part = self.lm.model, self.parts.make(method, edit, place)
         if slot is Slot.TOKENS:
             self.tokenizer = part.tokenizer(self.tokenizer)
             stack.callback(modules.set_embeddings(model, part))
@@ -125,64 +120,6 @@ class Session:
 
     def _check_padding(self) -> None:
         check_call(self.plan, {Need.PADDING})
-
-    # --- parts ---
-
-    def _name_methods(self) -> None:
-        for method, _ in self.plan.pairs:
-            if id(method) not in self._names:
-                same = sum(name.split("#")[0] == method.name for name in self._names.values())
-                self._names[id(method)] = f"{method.name}#{same + 1}" if same else method.name
-
-    def _find_artifacts(self) -> None:
-        """Raises FitError where a method was not fitted for this model."""
-        for method, edit in self.plan.pairs:
-            line = method_line(method)
-            if Need.FITTED in edit.needs and line not in self._artifacts:
-                self._artifacts[line] = load_artifact(self.lm.content_hash, line)
-
-    def _make(self, method: Method, edit: Edit, place: Place, request: dict[str, Any]) -> Any:
-        name = self._names[id(method)]
-        context = Context(
-            method=name,
-            place=place,
-            view=self.plan.view,
-            device=self.lm.model.device,
-            dtype=self.lm.model.dtype,
-            artifact=self._artifacts.get(method_line(method)),
-            ledger=self._ledger,
-            request=request,
-            session=self._kept,
-            open_second=self._open_second,
-        )
-        return edit.make(context)
-
-    def _make_logits_parts(self) -> None:
-        self.binding.logits_parts = [
-            self._make(method, edit, "model", self._shared) for method, edit in self.plan.edits(Slot.LOGITS)
-        ]
-
-    def _new_request(self) -> Callable[[int], LayerParts]:
-        """What makes the parts of each layer for one request."""
-        request: dict[str, Any] = {}
-
-        def parts(layer: int) -> LayerParts:
-            made = LayerParts()
-            for method, edit in self.plan.pairs:
-                if not edit.slot.in_cache or layer not in edit.where:
-                    continue
-                part = self._make(method, edit, layer, request)
-                if edit.slot is Slot.KEEP:
-                    made.keep, made.observe = part, part.observe
-                elif edit.slot is Slot.ATTEND:
-                    made.attend.append(part)
-                elif edit.slot is Slot.INDEX:
-                    made.index = part
-                else:
-                    made.stores.append(part)
-            return made
-
-        return parts
 
     def _open_second(self, ref: ModelRef) -> Session:
         from .convert import load
@@ -210,9 +147,13 @@ class Session:
             self.plan.view.refusals.get(Slot.KEEP.value)
         )
 
+    def take_cache(self) -> None:
+        """Our cache and attention from now on, also where the recipe alone would leave the model's own."""
+        self.binding.take_attention(self._stack)
+
     def observes(self) -> Observe:
         """What this recipe's KEEP parts must be shown of a prompt that another recipe reads."""
-        parts = [self._new_request()(layer) for layer in sorted(self.plan.view.full_layers)]
+        parts = [self.parts.new_request()(layer) for layer in sorted(self.plan.view.full_layers)]
         queries = max((p.observe.queries for p in parts), default=0)
         return Observe(queries, any(p.observe.received for p in parts))
 
@@ -224,7 +165,7 @@ class Session:
             raise CallError(
                 f"{self.recipe} acts in the cache while the prompt is read, so its prefill serves only itself"
             )
-        self.binding.take_attention(self._stack)
+        self.take_cache()
         cache = self.binding.new_cache(lambda _: LayerParts(observe=observe or Observe()))
         stream, size = Stream(self.binding, cache), ids.shape[1]
         for start in range(0, size, chunk):
@@ -234,7 +175,7 @@ class Session:
 
     def resume(self, snapshot: Snapshot) -> Stream:
         """Continues after a prompt that `prefill` of a session of equal prefill hash has read."""
-        self.binding.take_attention(self._stack)
+        self.take_cache()
         self._stream = resume_stream(self.binding, snapshot)
         return self._stream
 
@@ -277,15 +218,14 @@ class Session:
 
     def reset(self) -> None:
         """Forgets what methods carried from request to request; counters and notes stay."""
-        self._kept.clear()
-        self._shared.clear()
-        self._make_logits_parts()
+        self.parts.forget()
+        self.binding.logits_parts = self.parts.logits_parts()
 
     def rewrite(self, ids: Tensor) -> Prompt:
         """The prompt [1, T] as PROMPT methods hand it on."""
         prompt = Prompt(ids, torch.arange(ids.shape[1], device=ids.device))
         for method, edit in self.plan.edits(Slot.PROMPT):
-            part = self._make(method, edit, "model", {})
+            part = self.parts.make(method, edit, "model", {})
             prompt = part.rewrite(prompt, PromptRunner(self.binding))
         return prompt
 
@@ -302,7 +242,7 @@ class Session:
         if not edits:
             return cache, None, None
         method, edit = edits[0]
-        part = self._make(method, edit, "model", {})
+        part = self.parts.make(method, edit, "model", {})
         self.binding.decode_part = part
         return cache, part, self._stream
 
@@ -320,11 +260,11 @@ class Session:
     @property
     def counters(self) -> dict[str, dict[str, int]]:
         """What each method did, every method named; all zero means it did not act."""
-        return {name: dict(self._ledger.counters.get(name, {})) for name in self._names.values()}
+        return self.parts.ledger.counts(self.parts.names)
 
     @property
     def notes(self) -> dict[str, dict[str, Any]]:
-        return {name: dict(facts) for name, facts in self._ledger.notes.items()}
+        return {name: dict(facts) for name, facts in self.parts.ledger.notes.items()}
 
     @property
     def idle(self) -> list[str]:
@@ -337,9 +277,3 @@ class Session:
         from ..bridge.bytes import held_bytes
 
         return held_bytes([p for module in self.parked for p in module.parameters()])
-
-
-def method_line(method: Method) -> str:
-    """What an artifact is keyed by: the method with the knobs that fitting reads."""
-    knobs = ", ".join(f"{name}={getattr(method, name)}" for name in method.fit_knobs)
-    return f"{method.name}({knobs})" if knobs else method.name
