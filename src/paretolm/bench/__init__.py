@@ -1,0 +1,1 @@
+"""compare and tune: the plan of runs, the store, the report."""

@@ -1,0 +1,112 @@
+"""compare: quality, memory and speed of recipes side by side, against the untouched model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConflictError, ParetoError, TextError
+from .assemble import assemble
+from .client import rebuilt
+from .desk import Desk, Request
+from .plan import DENSE, PROCESS_TASKS, Table, default_recipes, default_tasks, make_cells
+from .progress import Progress
+from .results import Comparison
+from .store import Store
+
+
+def compare(
+    model: str | Path = "reference",
+    recipes: Sequence[object] = (),
+    tasks: Sequence[str] = (),
+    *,
+    text: str | Path | None = None,
+    output: str | Path = ".paretolm",
+    device: str = "cpu",
+    dtype: str | None = None,
+    attention: str | None = None,
+    threads: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    chunk: int | None = None,
+    title: str = "",
+    progress: Progress | None = None,
+) -> Comparison:
+    """Measures every recipe on every task, beside the untouched model.
+
+    recipes: lines, paths of .toml files or Recipe objects; by default one or two of every family. tasks: names
+    with knobs, and 'speed' and 'memory'. text: a file or directory, by default the embedded sample. output: where
+    results are kept; what is there already under the same conditions is not measured again. limit: items a task
+    at most. chunk: tokens a forward of scored text at most. title: heads the report.
+
+    Raises UserError for what was asked wrongly; a cell that fails is a part of the result.
+    """
+    request = Request(
+        model=str(model),
+        recipes=tuple(map(str, recipes)),
+        tasks=tuple(tasks),
+        text=None if text is None else str(text),
+        output=Path(output),
+        device=device,
+        dtype=dtype,
+        attention=attention,
+        threads=threads,
+        seed=seed,
+        limit=limit,
+        chunk=chunk,
+        title=title,
+    )
+    return run(request, progress or Progress())
+
+
+def run(request: Request, progress: Progress) -> Comparison:
+    """`compare` of a request."""
+    started = time.time()
+    with Store(request.store_path) as store:
+        desk = Desk(request, store, progress)
+        run_id = store.start_run({"model": request.model, "recipes": request.recipes, "tasks": request.tasks})
+        try:
+            with progress.showing():
+                table = _plan(desk)
+                computed = desk.measure([c for c in table.cells if c.key], table.lines)
+            store.finish_run(run_id)
+            return assemble(desk, table, computed, started)
+        finally:
+            desk.close()
+
+
+def _plan(desk: Desk) -> Table:
+    """Raises UserError where the request cannot be met: a recipe or task that cannot be read, nothing that fits."""
+    request = desk.request
+    trained = desk.model["trained_length"]
+    wanted = [DENSE, *(request.recipes or default_recipes(trained))]
+    asked = request.tasks or default_tasks(trained, desk.model["rope"])
+    recipes, tasks = desk.describe(list(dict.fromkeys(wanted)), list(dict.fromkeys(asked)))
+    for facts in recipes.values():
+        if "error" in facts:
+            raise rebuilt(facts["error"])
+    _refuse_tasks(tasks)
+    recipes = {text: facts for text, facts in recipes.items() if text == _first(recipes, facts["hash"])}
+    others = [facts for text, facts in recipes.items() if text != DENSE]
+    if others and all(facts["conflict"] for facts in others):
+        raise ConflictError(others[0]["conflict"])
+    params = {"limit": request.limit, "chunk": request.chunk}
+    cells = list(make_cells(desk.conditions, recipes, tasks, params, desk.source.data_hash))
+    return Table(recipes, tasks, cells)
+
+
+def _first(recipes: Mapping[str, Mapping[str, Any]], hash_: str) -> str:
+    """Of recipes that mean the same, the one named first."""
+    return next(text for text, facts in recipes.items() if facts["hash"] == hash_)
+
+
+def _refuse_tasks(tasks: Mapping[str, Mapping[str, Any]]) -> None:
+    """A task nobody knows, or a text that serves none of the tasks, is a mistake of the request."""
+    errors: list[ParetoError] = [rebuilt(facts["error"]) for facts in tasks.values() if "error" in facts]
+    for error in errors:
+        if not isinstance(error, TextError):
+            raise error
+    if errors and len(errors) == sum(line not in PROCESS_TASKS for line in tasks):
+        raise errors[0]

@@ -1,0 +1,73 @@
+"""Comparison -> one self-contained HTML file: data, drawing code and style inside, no network."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+
+from ...errors import StoreError
+from .. import text
+from ..findings import findings
+from ..results import Comparison
+from ..table import status
+from . import charts
+
+_ASSETS = files(__package__) / "assets"
+
+
+def write(comparison: Comparison, path: Path) -> None:
+    """Writes the report in one step: a reader never finds half a file."""
+    page = render(comparison)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
+            part.write(page)
+        os.chmod(part.name, 0o644)
+        os.replace(part.name, path)
+    except OSError as error:
+        raise StoreError(f"the report cannot be written to {path} ({error.strerror}); give another --report") from error
+
+
+def render(comparison: Comparison) -> str:
+    """The page. Everything that came from outside (names, recipes, reasons) is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "size": text.size,
+        "number": text.number,
+        "signed": text.signed,
+        "interval": text.interval,
+        "predicted": text.predicted,
+        "digits": text.digits,
+        "plain": "{:,g}".format,
+        "seconds": text.seconds,
+    }
+    return environment.from_string(_asset("report.html.j2")).render(
+        c=comparison,
+        findings=findings(comparison),
+        title=comparison.title or f"{comparison.model}: {len(comparison.recipes) - 1} recipes compared",
+        share=text.share,
+        family=charts.family,
+        legend=charts.legend(comparison),
+        trades=(trades := charts.trades(comparison)),
+        curves=(curves := charts.curves(comparison)),
+        grids=charts.grids(comparison),
+        shade=shade,
+        status=status,
+        data={"trades": trades, "curves": curves},
+        css=_asset("report.css"),
+        js=_asset("report.js"),
+        plotly=_asset("plotly-basic.min.js"),
+    )
+
+
+def shade(value: float) -> int:
+    """0 to 10: how dark a cell of a grid of shares is drawn."""
+    return round(10 * min(max(value, 0.0), 1.0))
+
+
+def _asset(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")

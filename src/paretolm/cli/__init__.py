@@ -1,0 +1,64 @@
+"""The command line: one verb a file here, found by its name; nothing heavy is imported before it is needed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import ParetoError, UserError, nearest
+
+DEBUG = "PARETOLM_DEBUG"  # set: tracebacks are shown
+
+
+def verbs() -> list[str]:
+    """Every command, sorted."""
+    return sorted(p.stem.replace("_", "-") for p in Path(__file__).parent.glob("*.py") if not p.stem.startswith("_"))
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Runs one command and exits: 0 done, 1 the work failed or some cells did, 2 a mistake in the call, 130 stopped."""
+    arguments = sys.argv[1:] if argv is None else argv
+    try:
+        _app(arguments)(arguments, prog_name="paretolm")
+    except ParetoError as error:
+        if os.environ.get(DEBUG):
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, UserError) else 1)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _app(arguments: list[str]) -> typer.Typer:
+    """The asked verb alone where one is named; all of them for help. Raises UserError for an unknown one."""
+    named = next((a for a in arguments if not a.startswith("-")), None)
+    if named is not None and named not in verbs():
+        raise UserError(f"there is no command {named!r}{nearest(named, verbs())}")
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.callback(invoke_without_command=True)(_root)
+    for verb in [named] if named else verbs():
+        module = import_module(f".{verb.replace('-', '_')}", __name__)
+        if hasattr(module, "app"):
+            app.add_typer(module.app, name=verb)
+        else:
+            app.command(verb)(module.command)
+    return app
+
+
+def _root(
+    context: typer.Context,
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+) -> None:
+    """Make a language model cheaper with published methods, and see what each one really costs and saves."""
+    if show_version:
+        print(version("paretolm"))
+    elif context.invoked_subcommand is None:
+        print(context.get_help())

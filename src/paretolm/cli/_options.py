@@ -1,0 +1,25 @@
+"""Options that several verbs share, spelled as lm_eval and vLLM spell them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Model = Annotated[str, typer.Argument(help="'reference' (embedded), a directory, or a hub id.")]
+Device = Annotated[str, typer.Option(help="Where the model runs: cpu, cuda, mps.")]
+Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ...; by default as the model was saved.")]
+Attention = Annotated[
+    str | None, typer.Option("--attn-implementation", help="sdpa, eager, ...; by default the model's own.")
+]
+Json = Annotated[bool, typer.Option("--json", help="The last line of stdout is JSON.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More progress, also where stderr is no terminal.")]
+Seed = Annotated[int, typer.Option(min=0, help="Draws items, and samples.")]
+Text = Annotated[Path | None, typer.Option(help="A .txt or .jsonl file, or a directory of them.")]
+
+
+def options(device: str, dtype: str | None, attention: str | None) -> dict[str, str | None]:
+    """What `paretolm.load` takes."""
+    return {"device": device, "dtype": dtype, "attn_implementation": attention}

@@ -1,0 +1,85 @@
+"""paretolm compare: quality, memory and speed of recipes side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ._lists import split
+from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose
+
+if TYPE_CHECKING:
+    from ..bench.results import Comparison
+
+Recipes = Annotated[
+    list[str] | None,
+    typer.Option("--recipe", "-m", help="'h2o(budget=25%) + kv-quant(bits=4)', or a .toml file. Repeatable."),
+]
+Tasks = Annotated[
+    list[str] | None, typer.Option("--tasks", "-t", help="perplexity,recall(repeats=5),speed,memory. Repeatable.")
+]
+Output = Annotated[
+    Path, typer.Option("--output_path", "--output-path", "-o", help="Where results are kept and reused.")
+]
+Report = Annotated[Path | None, typer.Option(help="The HTML report; by default report.html among the results.")]
+Title = Annotated[str, typer.Option(help="Heads the report.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="By default all that may be used.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-L", min=1, help="Items a task at most.")]
+Chunk = Annotated[int | None, typer.Option(min=1, help="Tokens a forward of scored text at most.")]
+
+
+def command(
+    model: Model = "reference",
+    recipe: Recipes = None,
+    tasks: Tasks = None,
+    text: Text = None,
+    output: Output = Path(".paretolm"),
+    report: Report = None,
+    title: Title = "",
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    attention: Attention = None,
+    threads: Threads = None,
+    seed: Seed = 0,
+    limit: Limit = None,
+    chunk: Chunk = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
+    verbose: Verbose = False,
+) -> None:
+    """Measure recipes side by side: quality, memory and speed, against the untouched model.
+
+    Without arguments: a dozen recipes on the embedded model and text. What is measured already is not measured
+    again; a stopped run continues where it stood.
+    """
+    from ..bench.compare import run
+    from ..bench.desk import Request
+    from ..bench.progress import progress_for
+
+    recipes, lines, words = tuple(recipe or ()), tuple(split(tasks or ())), None if text is None else str(text)
+    request = Request(
+        model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title
+    )
+    try:
+        found = run(request, progress_for(quiet, verbose))
+    except KeyboardInterrupt:
+        print(f"stopped; what was finished is in {output}, and the same call continues there", file=sys.stderr)
+        raise typer.Exit(130) from None
+    folder = output.parent if output.suffix == ".sqlite" else output
+    _print(found, report or folder / "report.html", as_json)
+    raise typer.Exit(1 if found.failures else 0)
+
+
+def _print(found: Comparison, report: Path, as_json: bool) -> None:
+    from ..bench.report import write
+    from ..bench.table import show
+
+    write(found, report)
+    show(found)
+    print(f"report: {report}", file=sys.stderr)
+    if as_json:
+        print(json.dumps({**found.to_dict(), "report": str(report)}))

@@ -1,0 +1,98 @@
+"""paretolm run: generate once under a recipe."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import CallError
+from ._options import Attention, Device, Dtype, Json, Seed, options
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def command(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[MODEL] PROMPT", help="One word is the prompt; '-' reads stdin.")
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", "-m", help="A recipe, or a .toml file.")] = "",
+    max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", "-n", min=1)] = 128,
+    temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.0,
+    top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Ends the text. Repeatable.")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    dtype: Dtype = None,
+    attention: Attention = None,
+    as_json: Json = False,
+) -> None:
+    """Continue a prompt under a recipe; the text is streamed to stdout."""
+    model, prompt = model_and_prompt(words or [])
+    from ..recipes.convert import load
+    from ..recipes.recipe import Recipe
+
+    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {}
+    if temperature and top_p is not None:
+        sampling["top_p"] = top_p
+    lm = load(model, recipe or None, **options(device, dtype, attention))
+    with Recipe.parse(lm.recipe_left).apply(lm) as session:
+        if session.tokenizer is None:
+            raise CallError(f"{model} came without a tokenizer, so there is no text to continue or to print")
+        printer = Printer(session.tokenizer)
+        done = session.generate(
+            prompt, max_new_tokens=max_new_tokens, stop=stop, seed=seed, streamer=printer, **sampling
+        )
+        counters = {**lm.counters, **session.counters}
+    if as_json:
+        facts = {"text": done.text, "prompt_tokens": done.prompt_length, "new_tokens": len(done.ids)}
+        print(json.dumps({**facts, "forwards": done.forwards, "seconds": done.seconds, "counters": counters}))
+
+
+def model_and_prompt(words: list[str]) -> tuple[str, str]:
+    """One word is the prompt for the embedded model; none, or '-', takes the prompt from stdin."""
+    if len(words) > 2:
+        raise CallError(f"give a model and one prompt in quotes, not {len(words)} words")
+    model, prompt = ("reference", "-") if not words else ("reference", words[0]) if len(words) == 1 else words
+    if prompt == "-":
+        if sys.stdin.isatty():
+            raise CallError("a prompt is missing: give it as the last word, or on stdin")
+        prompt = sys.stdin.read()
+    return model, prompt
+
+
+class Printer:
+    """A streamer that prints whole words as they come."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._prompt_seen = False
+        self._line: list[int] = []  # tokens since the last line end
+        self._shown = 0  # characters of them that are printed
+
+    def put(self, value: Tensor) -> None:
+        if not self._prompt_seen:  # generate hands over the prompt first
+            self._prompt_seen = True
+            return
+        self._line += [int(i) for i in value.reshape(-1)]
+        text = self._text()
+        if text.endswith("\n"):
+            self._print(text)
+            self._line, self._shown = [], 0
+        elif not text.endswith("\ufffd"):  # a character whose other bytes are still to come
+            self._print(text[: text.rfind(" ") + 1])
+
+    def end(self) -> None:
+        self._print(self._text())
+        print(flush=True)
+
+    def _text(self) -> str:
+        return str(self._tokenizer.decode(self._line, skip_special_tokens=True))
+
+    def _print(self, text: str) -> None:
+        if len(text) > self._shown:
+            print(text[self._shown :], end="", flush=True)
+            self._shown = len(text)
