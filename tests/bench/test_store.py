@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from paretolm.bench.store import Scored, Store
@@ -193,6 +193,7 @@ def test_memos_and_runs(store: Store) -> None:
     assert store.start_run({}) == run + 1
 
 
+@settings(max_examples=25)
 @given(st.dictionaries(st.text(min_size=1, max_size=8), st.floats(allow_nan=False), max_size=5), st.text(max_size=10))
 def test_any_text_and_number_survives(
     tmp_path_factory: pytest.TempPathFactory, rows: dict[str, float], doc: str

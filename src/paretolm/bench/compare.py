@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConflictError, ParetoError, TextError
+from ..errors import ConflictError, ParetoError, RecipeError, TextError, nearest
+from ..evaluation.tasks import names as task_names
+from ..recipes import grammar
+from ..recipes.index import method_info
 from .assemble import assemble
 from .client import rebuilt
 from .desk import Desk, Request
@@ -64,6 +67,7 @@ def compare(
 def run(request: Request, progress: Progress) -> Comparison:
     """`compare` of a request."""
     started = time.time()
+    check_words(request)
     with Store(request.store_path) as store:
         desk = Desk(request, store, progress)
         run_id = store.start_run({"model": request.model, "recipes": request.recipes, "tasks": request.tasks})
@@ -75,6 +79,22 @@ def run(request: Request, progress: Progress) -> Comparison:
             return assemble(desk, table, computed, started)
         finally:
             desk.close()
+
+
+def check_words(request: Request) -> None:
+    """Raises RecipeError for names nobody knows, before anything is loaded; knobs are checked with the model."""
+    for text in request.recipes:
+        for call in grammar.read(text) if not text.strip().endswith(".toml") else ():
+            try:
+                method_info(call.name)
+            except RecipeError as error:
+                raise RecipeError(f"{error} {call.where}") from None
+    for line in request.tasks:
+        for call in grammar.read(line):
+            if call.name not in (*task_names(), *PROCESS_TASKS):
+                raise RecipeError(
+                    f"no task is called {call.name!r}{nearest(call.name, [*task_names(), *PROCESS_TASKS])}"
+                )
 
 
 def _plan(desk: Desk) -> Table:

@@ -9,8 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..bridge.content import content_hash
+from ..bridge.content import CONFIG, content_hash, read_json, weight_files
 from ..bridge.locate import locate
+from ..bridge.safetensors_check import read_header
 from ..errors import CellError, ParetoError
 from ..evaluation.machine import usable_threads
 from ..evaluation.source import TextSource
@@ -48,12 +49,20 @@ class Request:
         return self.output if self.output.suffix == ".sqlite" else self.output / "results.sqlite"
 
 
+def check_files(directory: Path) -> None:
+    """Raises ModelError at once for what a worker would find out after loading torch."""
+    read_json(directory / CONFIG)
+    for path in weight_files(directory):
+        read_header(path)
+
+
 class Desk:
     """One request at work; a worker process is started when something must be found out or measured."""
 
     def __init__(self, request: Request, store: Store, progress: Progress) -> None:
         self.request, self.store, self.progress = request, store, progress
         self.directory = locate(request.model)
+        check_files(self.directory)
         self.source = TextSource.open(request.text)
         self.conditions = Conditions(
             content=content_hash(self.directory),

@@ -10,8 +10,8 @@ from ..bridge.artifacts import load_artifact, save_artifact
 from ..bridge.fitter import TextFitter, text_hash
 from ..contracts import Artifact, Method, Need
 from ..errors import FitError, ParetoError
-from ..recipes.recipe import Recipe
 from ..recipes.making import method_line
+from ..recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from ..bridge.lm import LM

@@ -13,7 +13,6 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +113,7 @@ class TaskRun:
         """Arms of one prefill together, the untouched model's first; an arm that reads on its own stands alone."""
         groups: dict[str, list[Arm]] = {}
         for arm in sorted((a for a in self.arms if a.alive), key=lambda a: not a.recipe.is_dense):
-            generates = self.task.mode == "generate" and bool(arm.slots & _GENERATED)
-            own = not arm.shares or generates or Slot.TOKENS in arm.slots
+            own = not arm.shares or self._generates(arm) or Slot.TOKENS in arm.slots
             groups.setdefault(f"own {id(arm)}" if own else arm.prefill, []).append(arm)
         return list(groups.values())
 
@@ -153,6 +151,8 @@ class TaskRun:
     # --- one arm ---
 
     def _score(self, arm: Arm, items: list[Item], snapshots: Mapping[str, Snapshot], bases: dict[str, Base]) -> None:
+        apart = self._generates(arm) or bool(snapshots and not any(slot.in_cache for slot in arm.slots))
+        weighed = self._weighed(arm, items) if apart else {}
         with self._opened(arm) as session:
             before: Counters = {}  # what opening did belongs to the first item
             for given in items:
@@ -160,14 +160,14 @@ class TaskRun:
                 torch.manual_seed(self.seed)
                 started, item = time.perf_counter(), self._own_tokens(session, given)
                 run = self._start(arm, session, item, snapshots.get(item.id))
-                held = _held(session.last_stream) if run.stream else {}
+                held = weighed.get(item.id, {}) if apart else _held(session.last_stream)
                 base = None if arm.recipe.is_dense else bases.get(item.id)
                 scored = self.task.score(run, item, base)
                 if arm.recipe.is_dense and scored.keep is not None:
                     bases[item.id] = scored.keep
                 if arm.key:
                     facts = {"chunk": run.chunk, "counters": _difference(session.counters, before)}
-                    facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, session, item, held)}
+                    facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held)}
                     self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])
                 arm.missing.discard(item.id)
                 before = session.counters
@@ -190,16 +190,26 @@ class TaskRun:
                 return session.resume(snapshot), snapshot.last
             return read_prompt(session, item, size)
 
-        if self.task.mode == "generate" and arm.slots & _GENERATED:
+        if self._generates(arm):
             return Run(session, None, None, chunk, own is None, read)
         stream, end = read(chunk if own else PREFILL_CHUNK)
         return Run(session, stream, end, chunk, own is None, read)
 
-    def _bytes(self, arm: Arm, session: Session, item: Item, held: dict[str, int]) -> dict[str, Any]:
-        """Held at the end of the prompt, and as predicted. What only `generate` obeys is weighed on one item."""
-        if not held and item.id == self._longest:
-            prompt = replace(item, prompt_ids=session.rewrite(item.prompt_ids).ids)
-            held = _held(read_prompt(session, prompt, PREFILL_CHUNK)[0])
+    def _generates(self, arm: Arm) -> bool:
+        """Only `session.generate` obeys the recipe here."""
+        return self.task.mode == "generate" and bool(arm.slots & _GENERATED)
+
+    def _weighed(self, arm: Arm, items: list[Item]) -> dict[str, dict[str, int]]:
+        """Bytes of the longest item in the model's own cache, where scoring goes through another."""
+        longest = max(self.items, key=lambda item: (item.prompt_length, item.id))
+        if longest not in items:
+            return {}
+        with self._opened(arm) as session:
+            prompt = replace(longest, prompt_ids=session.rewrite(longest.prompt_ids).ids)
+            return {longest.id: _held(read_prompt(session, prompt, PREFILL_CHUNK)[0])}
+
+    def _bytes(self, arm: Arm, item: Item, held: dict[str, int]) -> dict[str, Any]:
+        """Held at the end of the prompt, and as predicted."""
         cost = arm.recipe.cost(self.lm.view, item.prompt_length)
         return {
             **held,
@@ -208,10 +218,6 @@ class TaskRun:
             "predicted": _finite(cost.kv_bytes.low, cost.kv_bytes.high),
             "predicted_weights": _finite(cost.weight_bytes.low, cost.weight_bytes.high),
         }
-
-    @cached_property
-    def _longest(self) -> str:
-        return max(self.items, key=lambda item: (item.prompt_length, item.id)).id
 
     @contextmanager
     def _opened(self, arm: Arm) -> Iterator[Session]:
