@@ -53,6 +53,14 @@ def sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
+_CALLS: list[int] = []
+
+
+def count_calls() -> dict[str, int]:
+    _CALLS.append(1)
+    return {"calls": len(_CALLS), "pid": os.getpid()}
+
+
 def not_json() -> object:
     return {1, 2}
 

@@ -126,7 +126,7 @@ def test_few_repeats_and_no_tokens_are_refused():
 def test_the_ceiling_is_measured_again_before_a_rate_is_doubted(monkeypatch):
     fast = result(2.5, 0.2)  # 50 tokens/s
     answer = cell(fast, fast).as_json()
-    monkeypatch.setattr(module, "run_isolated", lambda *_, **__: answer)
+    monkeypatch.setattr(module, "run_forked", lambda *_, **__: answer)
     asked = []
 
     def roofline(threads, device, again=False):

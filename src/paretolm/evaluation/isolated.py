@@ -58,7 +58,7 @@ def run_isolated(
             stdin=given,
             stdout=out,
             stderr=err,
-            env=_environment(threads, env or {}),
+            env=environment(threads, env or {}),
         )
         try:
             peak = _wait(process, job, timeout_s)
@@ -67,7 +67,7 @@ def run_isolated(
         return _answer(job, process.returncode, _text(out), _text(err), peak)
 
 
-def _environment(threads: int | None, extra: Mapping[str, str]) -> dict[str, str]:
+def environment(threads: int | None, extra: Mapping[str, str]) -> dict[str, str]:
     pinned = {} if threads is None else dict.fromkeys(THREAD_VARIABLES, str(threads))
     path = os.pathsep.join(p for p in sys.path if p)  # the same code, however it was found
     offline = {"TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONPATH": path}
@@ -112,25 +112,25 @@ def _answer(job: str, code: int, out: str, err: str, peak: int) -> Any:
     if code < 0:
         held = f", when it held {size_text(peak)}" if peak else ""
         cause = "; the system ended it, most likely for memory" if -code == getattr(signal, "SIGKILL", 9) else ""
-        raise CellError(f"{job} was killed by {_signal_name(-code)}{held}{cause}")
+        raise CellError(f"{job} was killed by {signal_name(-code)}{held}{cause}")
     try:
         answer = json.loads(out.splitlines()[-1])
     except (ValueError, IndexError):
         tail = " | ".join(err.strip().splitlines()[-3:]) or "it said nothing"
         raise CellError(f"{job} ended with status {code} and no answer: {tail}") from None
     if "error" in answer:
-        raise _rebuilt(job, answer["error"])
+        raise rebuilt(job, answer["error"])
     return answer["result"]
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
     try:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
 
 
-def _rebuilt(job: str, error: Mapping[str, str]) -> ParetoError:
+def rebuilt(job: str, error: Mapping[str, str]) -> ParetoError:
     """The package's own error again, or a CellError that tells of a foreign one."""
     kind = getattr(errors, error["kind"], None)
     if isinstance(kind, type) and issubclass(kind, ParetoError):

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import CallError, TextError
-from .isolated import run_isolated
+from .forked import run_forked
 from .machine import usable_threads
 from .roofline import Roofline, Shape, decode_ceiling, load_roofline, prefill_ceiling
 from .rows import Row
@@ -180,7 +180,7 @@ def measure_speed(
         "repeats": repeats,
         "chunk": chunk,
     }
-    answer = run_isolated(f"{__name__}:speed_job", arguments, threads=threads, timeout_s=timeout_s)
+    answer = run_forked(f"{__name__}:speed_job", arguments, threads=threads, timeout_s=timeout_s)
     cell = cell_from(answer, load_roofline(threads, answer["device"]))
     if cell.warnings:  # before a rate is doubted, the ceiling is
         cell = replace(cell, roofline=load_roofline(threads, answer["device"], again=True))
