@@ -64,7 +64,7 @@ def test_default_recipes_visit_every_family() -> None:
 
 
 @pytest.mark.parametrize(
-    ("trained", "rope", "lengths"), [(512, True, [512, 2048]), (512, False, [512]), (32768, True, [8192])]
+    ("trained", "rope", "lengths"), [(512, True, [512, 8192]), (512, False, [512]), (32768, True, [8192])]
 )
 def test_default_tasks_reach_beyond_the_trained_length_where_the_model_can(
     trained: int, rope: bool, lengths: list[int]

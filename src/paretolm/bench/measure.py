@@ -21,7 +21,7 @@ import torch
 from ..bridge.bytes import module_bytes
 from ..bridge.lm import LM
 from ..bridge.stream import Snapshot, Stream
-from ..contracts import Artifact, Forward, Observe, Phase, Slot
+from ..contracts import Artifact, Forward, Method, Observe, Phase, Slot
 from ..errors import CellError, ParetoError, UserError
 from ..evaluation.isolated import describe
 from ..evaluation.task import DEFAULT_CHUNK, Base, Item, Run, Task
@@ -48,6 +48,7 @@ class Arm:
     shares: bool
     slots: frozenset[Slot]
     missing: set[str]
+    early: tuple[Method, ...] = ()  # methods that act in the cache while the prompt is read
     alive: bool = True
     observe: Observe = field(default_factory=Observe)
 
@@ -56,10 +57,10 @@ def make_arm(lm: LM, key: str | None, recipe: Recipe, artifacts: Mapping[str, Ar
     """Raises ConflictError where the recipe cannot stand on this model."""
     plan = recipe.plan(lm.view)
     plan.raise_conflicts()
-    early = any(e.slot.in_cache and e.phase is Phase.PREFILL for _, e in plan.pairs)
+    early = {id(m): m for m, e in plan.pairs if e.slot.in_cache and e.phase is Phase.PREFILL}
     shares = not early and not plan.view.refusals.get(Slot.KEEP.value)
     slots = frozenset(e.slot for _, e in plan.pairs)
-    return Arm(key, recipe, artifacts, recipe.prefill_hash(lm.view), shares, slots, missing)
+    return Arm(key, recipe, artifacts, recipe.prefill_hash(lm.view), shares, slots, missing, tuple(early.values()))
 
 
 @dataclass
@@ -192,7 +193,7 @@ class TaskRun:
 
         if self._generates(arm):
             return Run(session, None, None, chunk, own is None, read)
-        stream, end = read(chunk if own else PREFILL_CHUNK)
+        stream, end = read(min((c for m in arm.early if (c := m.chunk(tokens))), default=PREFILL_CHUNK))
         return Run(session, stream, end, chunk, own is None, read)
 
     def _generates(self, arm: Arm) -> bool:

@@ -19,10 +19,10 @@ def default_tasks(trained_length: int, rope: bool) -> list[str]:
     """Perplexity within the trained length, and beyond it where the model has positions there; all of it short
     enough to end in minutes."""
     inside = min(LONGEST, trained_length)
-    beyond = min(LONGEST, 4 * trained_length)
+    beyond = min(LONGEST, 16 * trained_length)
     tasks = [f"perplexity(length={inside}, streams=20, audit=256)"]
     if rope and beyond > inside:
-        tasks.append(f"perplexity(length={beyond}, streams=4, context=0.125, audit=0)")
+        tasks.append(f"perplexity(length={beyond}, streams=1, documents=24, context=0.0625, audit=0)")
     return [*tasks, "divergence(streams=20)", "recall", SPEED]
 
 
@@ -41,7 +41,7 @@ def default_recipes(trained_length: int) -> list[str]:
         "finequant(bits=4)",
         f"streaming-llm(sinks=4, window={window}) + kv-quant(bits=4) + finequant(bits=4)",
         "giraffe",
-        "knn-lm(max_keys=16384)",
+        "knn-lm(k=64, max_keys=16384)",
         "gemfilter(budget=25%)",
         "token-recycling",
     ]

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ...bridge.lm import LM
     from ..source import TextSource
 
-_DOCUMENTS = 8  # parts of a stream that one document may fill, so that a stream holds several
-
 
 @dataclass(frozen=True, kw_only=True)
 class Perplexity(Task):
@@ -43,11 +41,12 @@ class Perplexity(Task):
     context: float = knob(
         0.25, low=0.01, high=0.9, help="share of a stream read as the prompt, one trained length at most"
     )
+    documents: int = knob(8, low=1, help="how many documents a stream is made of, where the text has as many")
     audit: int = knob(1024, low=0, help="tokens of the audit stream, 2 trained lengths at most; 0 for none")
 
     def items(self, source: TextSource, lm: LM) -> list[Item]:
         length = self.length or auto_length(lm, 16, 8192)
-        per_document = max(1, length // _DOCUMENTS)
+        per_document = max(1, length // self.documents)
         streams = build(
             source, lm, length, self.streams, per_document=per_document, seed=self.seed, shrink=self.length is None
         )
