@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from paretolm.bench.compare import compare
-from paretolm.bench.desk import Desk
+from paretolm.bench.crew import Crew, crew_size
 from paretolm.bench.progress import Progress
 from paretolm.bench.results import Comparison
 from paretolm.bench.store import Store
@@ -101,7 +101,7 @@ SECOND = """
 import sys, time
 start = time.perf_counter()
 from paretolm.bench.compare import compare
-from paretolm.bench.desk import Desk
+from paretolm.bench.crew import Crew, crew_size
 import json
 found = compare(**json.loads(sys.argv[1]))
 print(json.dumps([found.computed, found.reused, time.perf_counter() - start, sorted({"torch", "transformers", "scipy"} & set(sys.modules)), found.to_dict()]))
@@ -224,7 +224,7 @@ def test_mistakes_are_raised_before_a_worker_is_started(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("empty.txt").write_text("")
-    monkeypatch.setattr(Desk, "_open", lambda self: pytest.fail("a worker was started"))
+    monkeypatch.setattr(Crew, "open", lambda self, number=0: pytest.fail("a worker was started"))
     with pytest.raises(error):
         compare(**request(model, text, tmp_path / "out", **changes))
 
@@ -250,6 +250,14 @@ def test_mistakes_that_only_the_model_shows_are_raised_before_anything_is_measur
     with pytest.raises(error):
         compare(**request(model, text, tmp_path / "out", **changes))
     assert not everything(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("device", "weights", "threads", "size"),
+    [("cpu", 8 << 20, 2, 2), ("cpu", 8 << 20, 16, 4), ("cpu", 8 << 30, 16, 1), ("cuda", 8 << 20, 16, 1)],
+)
+def test_small_models_have_several_workers(device: str, weights: int, threads: int, size: int) -> None:
+    assert crew_size(device, weights, threads) == size
 
 
 def test_the_environment_of_the_worker_is_pinned(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,7 +57,13 @@ def test_the_machine_counts_where_it_is_measured(monkeypatch: pytest.MonkeyPatch
 
 
 def test_shared_code_counts_and_methods_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("contracts/a.py", "methods/keep/h2o.py", "evaluation/tasks/recall.py", "cli/compare.py"):
+    for name in (
+        "contracts/a.py",
+        "methods/keep/h2o.py",
+        "evaluation/tasks/recall.py",
+        "cli/compare.py",
+        "evaluation/speed.py",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("one")
     monkeypatch.setattr(keys, "PACKAGE", tmp_path)
@@ -68,7 +74,7 @@ def test_shared_code_counts_and_methods_do_not(tmp_path: Path, monkeypatch: pyte
         return keys.shared_code("quality")
 
     first = hashed()
-    for name in ("methods/keep/h2o.py", "evaluation/tasks/recall.py", "cli/compare.py"):
+    for name in ("methods/keep/h2o.py", "evaluation/tasks/recall.py", "cli/compare.py", "evaluation/speed.py"):
         (tmp_path / name).write_text("two")
         assert hashed() == first, name
     (tmp_path / "contracts/a.py").write_text("two")
@@ -87,3 +93,11 @@ def test_file_hashes(tmp_path: Path) -> None:
 def test_a_digest_does_not_depend_on_order() -> None:
     assert digest({"a": 1, "b": [1, 2]}) == digest({"b": [1, 2], "a": 1})
     assert digest({"a": 1}) != digest({"a": 2})
+
+
+def test_what_is_named_as_shared_is_there() -> None:
+    named = {name for names in keys.SHARED.values() for name in names}
+    assert not [name for name in named if not (keys.PACKAGE / name).exists()]
+    judged = {f.name for f in (keys.PACKAGE / "evaluation").glob("*.py")} - {"__init__.py"}
+    shared = {name.removeprefix("evaluation/") for name in named}
+    assert judged - shared == {"statistics.py", "summary.py", "spread.py"}, "what becomes of numbers, not what they are"

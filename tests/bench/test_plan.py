@@ -100,7 +100,7 @@ def test_conflicts_and_texts_that_do_not_serve_are_failed_cells() -> None:
 
 def test_speed_and_memory_see_everything_and_speed_has_no_cell_for_the_baseline() -> None:
     model = {"trained_length": 512}
-    tasks = {name: process_facts(name, model) for name in ("speed", "memory")}
+    tasks = {name: process_facts(name, model, 1) for name in ("speed", "memory")}
     found = cells({"dense": facts(), "t": facts(**{"token-recycling": ["decode"]})}, tasks)
     assert [k for k, c in found.items() if c.key] == [("dense", "memory"), ("t", "speed"), ("t", "memory")]
     assert {c.kind for c in found.values()} == {"speed", "memory"}

@@ -17,8 +17,8 @@ from .plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
 from .results import CellResult, Comparison, Metric, RecipeResult, TaskInfo
 
 
-def assemble(desk: Desk, table: Table, computed: int, started: float) -> Comparison:
-    """What the store holds of the table's cells; computed: how many of them this call measured."""
+def assemble(desk: Desk, table: Table, started: float) -> Comparison:
+    """What the store holds of the table's cells."""
     measured = _measured(desk, table)
     cells = _cell_results(desk, table, measured)
     recipes = [
@@ -42,15 +42,15 @@ def assemble(desk: Desk, table: Table, computed: int, started: float) -> Compari
             "device": conditions.device,
             "dtype": desk.model["dtype"],
             "attention": desk.model["attention"],
-            "threads": conditions.threads,
+            "threads": desk.threads,
             "seed": conditions.seed,
         },
         machine=machine().as_json(),
         versions={**conditions.versions, "paretolm": version("paretolm")},
         created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
         seconds=round(time.time() - started, 3),
-        computed=computed,
-        reused=sum(bool(c.key) for c in table.cells) - computed,
+        computed=desk.measured,
+        reused=sum(bool(c.key) for c in table.cells) - desk.measured,
         store=str(desk.request.store_path),
         notes=tuple(desk.source.notes),
         title=desk.request.title,

@@ -7,15 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..bridge.content import CONFIG, content_hash, read_json, weight_files
 from ..bridge.locate import locate
 from ..bridge.safetensors_check import read_header
-from ..errors import CellError, ParetoError
+from ..errors import ParetoError, UserError
 from ..evaluation.machine import usable_threads
 from ..evaluation.source import TextSource
-from .client import WorkerClient, WorkerDied
+from .crew import Crew, crew_size
 from .keys import Conditions, digest, file_hash
 from .plan import PROCESS_TASKS, Cell, facts_key, still_true
 from .process_cells import measure_process_cell, process_facts
@@ -45,6 +46,17 @@ class Request:
     title: str = ""
 
     @property
+    def opening(self) -> dict[str, Any]:
+        """What a worker is told to open."""
+        return {
+            "model": self.model,
+            "text": self.text,
+            "device": self.device,
+            "dtype": self.dtype,
+            "attention": self.attention,
+        }
+
+    @property
     def store_path(self) -> Path:
         return self.output if self.output.suffix == ".sqlite" else self.output / "results.sqlite"
 
@@ -64,21 +76,23 @@ class Desk:
         self.directory = locate(request.model)
         check_files(self.directory)
         self.source = TextSource.open(request.text)
+        threads = request.threads or usable_threads()
+        size = crew_size(request.device, sum(f.stat().st_size for f in weight_files(self.directory)), threads)
+        self.threads = threads  # of the whole call
         self.conditions = Conditions(
             content=content_hash(self.directory),
             device=request.device,
             dtype=request.dtype or "auto",
             attention=request.attention or "default",
-            threads=request.threads or usable_threads(),
+            threads=threads // size,
             seed=request.seed,
         )
-        self._worker: WorkerClient | None = None
-        self._opened: dict[str, Any] = {}
+        self.measured = 0  # cells that this call brought to an end
+        self.crew = Crew(size, threads // size, request.opening, self._hear)
+        self._lock = Lock()
 
     def close(self) -> None:
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
+        self.crew.close()
 
     # --- facts ---
 
@@ -89,7 +103,7 @@ class Desk:
         )
         known = self.store.recall(key)
         if known is None:
-            known = self._open()
+            known = self.crew.open()
             self.store.remember(key, known)
         return dict(known)
 
@@ -102,7 +116,7 @@ class Desk:
         known = {place: facts for place, key in keys.items() if (facts := self._recall(key))}
         new = [place for place in keys if place not in known]
         if new:
-            found = self._ask(
+            found = self.crew.ask(
                 do="describe",
                 recipes=[text for what, text in new if what == "recipes"],
                 tasks=[line for what, line in new if what == "tasks"],
@@ -113,7 +127,7 @@ class Desk:
                 known[what, text] = found[what][text]
                 if "error" not in known[what, text]:
                     self.store.remember(keys[what, text], known[what, text])
-        processes = {line: process_facts(line, self.model) for line in tasks if line in PROCESS_TASKS}
+        processes = {line: process_facts(line, self.model, self.threads) for line in tasks if line in PROCESS_TASKS}
         return (
             {text: known["recipes", text] for text in recipes},
             {line: processes.get(line) or known["tasks", line] for line in tasks},
@@ -130,8 +144,8 @@ class Desk:
 
     # --- measuring ---
 
-    def measure(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> int:
-        """Measures what is not settled yet; answers how many cells that were. lines: recipe as typed -> full."""
+    def measure(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> None:
+        """Measures what is not settled yet. lines: recipe as typed -> full."""
         self.store.plan({c.key: {"recipe": lines[c.recipe], "task": c.task, "kind": c.kind} for c in cells})
         todo = self._open_cells(cells)
         self.progress.plan({c.key: f"{c.recipe}: {c.task}" for c in todo})
@@ -148,7 +162,6 @@ class Desk:
             if self.store.held_elsewhere([c.key for c in pending]):
                 self.progress.note("another paretolm measures some of these cells; waiting for it")
                 time.sleep(_POLL_S)
-        return len(todo)
 
     def _open_cells(self, cells: Sequence[Cell]) -> list[Cell]:
         settled = self.store.cells([c.key for c in cells])
@@ -156,21 +169,18 @@ class Desk:
 
     def _measure_quality(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> set[str]:
         """Keys of the cells that broke."""
-        request = self.request
-        try:
-            self._ask(
-                do="measure",
-                store=str(request.store_path.resolve()),
-                cells=[{"key": c.key, "recipe": lines[c.recipe], "task": c.task} for c in cells],
-                seed=request.seed,
-                chunk=request.chunk,
-                limit=request.limit,
-            )
-        except WorkerDied as death:
-            self.close()
-            for key in death.cells:
-                self._break(key, str(death))
-            return set(death.cells)
+        request, jobs = self.request, dict[str, list[dict[str, str]]]()
+        for c in cells:
+            jobs.setdefault(c.task, []).append({"key": c.key, "recipe": lines[c.recipe], "task": c.task})
+        died = self.crew.measure(
+            list(jobs.values()),
+            store=str(request.store_path.resolve()),
+            seed=request.seed,
+            chunk=request.chunk,
+            limit=request.limit,
+        )
+        for key, why in died.items():
+            self._break(key, why)
         states = self.store.cells([c.key for c in cells])
         return {key for key, record in states.items() if record.state == "broken"}
 
@@ -181,7 +191,7 @@ class Desk:
         try:
             items = measure_process_cell(self, cell.kind, lines[cell.recipe])
         except ParetoError as error:
-            self._break(cell.key, " ".join(str(error).split()))
+            self._break(cell.key, " ".join(str(error).split()), again=not isinstance(error, UserError))
             return {cell.key}
         self._keep(cell.key, items)
         return set()
@@ -189,23 +199,28 @@ class Desk:
     def _keep(self, key: str, items: Sequence[Scored]) -> None:
         self.store.add([(key, item) for item in items])
         self.store.finish(key)
-        self.progress.finish(key)
+        self._hear({"event": "done", "cell": key})
 
-    def _break(self, key: str, sentence: str) -> None:
-        self.store.fail(key, sentence, again=True)
-        self.progress.fail(key, sentence)
+    def _break(self, key: str, sentence: str, again: bool = True) -> None:
+        self.store.fail(key, sentence, again=again)
+        self._hear({"event": "failed", "cell": key, "reason": sentence})
+
+    def _hear(self, event: Mapping[str, Any]) -> None:
+        with self._lock:  # workers are heard side by side
+            self.measured += event["event"] in ("done", "failed")
+            self.progress.hear(event)
 
     def _waiting(self) -> None:
         self.progress.note("another paretolm is measuring on this machine; waiting for it to end")
 
-    # --- the worker ---
+    # --- what processes need ---
 
     def tokens(self, count: int) -> list[int]:
         """The first `count` tokens of the text, for processes that need any; kept, as a worker must find them."""
         key = self._key("tokens", str(count))
         known = self.store.recall(key)
         if known is None:
-            known = self._ask(do="tokens", count=count, seed=self.request.seed)
+            known = self.crew.ask(do="tokens", count=count, seed=self.request.seed)
             self.store.remember(key, known)
             self.close()
         return list(known)
@@ -213,28 +228,3 @@ class Desk:
     def load_options(self) -> dict[str, Any]:
         request = self.request
         return {"dtype": request.dtype, "device": request.device, "attn_implementation": request.attention}
-
-    def _ask(self, **request: Any) -> Any:
-        self._open()
-        assert self._worker is not None
-        return self._worker.ask(self.progress.hear, **request)
-
-    def _open(self) -> dict[str, Any]:
-        """A worker that holds the model, and what it says of it."""
-        if self._worker is None:
-            self.progress.note("loading the model")
-            self._worker = WorkerClient(self.conditions.threads)
-            r = self.request
-            try:
-                self._opened = self._worker.ask(
-                    do="open",
-                    model=r.model,
-                    text=r.text,
-                    device=r.device,
-                    dtype=r.dtype,
-                    attention=r.attention,
-                    threads=self.conditions.threads,
-                )
-            except WorkerDied as death:
-                raise CellError(f"the model could not be loaded: {death}") from death
-        return self._opened

@@ -18,9 +18,14 @@ from ..evaluation.machine import machine
 
 PACKAGE = Path(__file__).resolve().parent.parent
 # What every number goes through. A method or a task is hashed where it is used, so that adding one reruns nothing.
-SHARED = ("errors.py", "contracts", "bridge", "recipes", "evaluation", "bench/measure.py", "bench/fitting.py")
-_AFTERWARDS = {"statistics.py", "summary.py"}  # what becomes of rows that are kept
-_PROCESSES = {"arms.py", "gauges.py", "isolated.py", "machine.py", "memory.py", "roofline.py", "speed.py", "spread.py"}
+_MODEL = ("errors.py", "contracts", "bridge", "recipes")
+_JUDGE = ("task.py", "rows.py", "source.py", "_files.py", "streams.py", "metrics", "tasks")
+_PROCESS = ("arms.py", "forked.py", "gauges.py", "isolated.py", "machine.py", "memory.py", "roofline.py", "speed.py")
+SHARED = {
+    "quality": (*_MODEL, *(f"evaluation/{f}" for f in _JUDGE), "bench/measure.py", "bench/fitting.py"),
+    "speed": (*_MODEL, *(f"evaluation/{f}" for f in _PROCESS), "bench/process_cells.py"),
+    "memory": (*_MODEL, *(f"evaluation/{f}" for f in _PROCESS), "bench/process_cells.py"),
+}
 MEASURED_WITH = ("torch", "transformers", "tokenizers")
 
 
@@ -81,8 +86,7 @@ def digest(facts: Any) -> str:
 @cache
 def shared_code(kind: str = "quality") -> str:
     """Hash of the source that every measurement of this kind runs through."""
-    left_out = _AFTERWARDS | (_PROCESSES if kind == "quality" else set())
-    files = sorted(f for name in SHARED for f in _sources(PACKAGE / name) if f.name not in left_out)
+    files = sorted(f for name in SHARED[kind] for f in _sources(PACKAGE / name))
     return digest({str(f.relative_to(PACKAGE)): file_hash(f) for f in files})
 
 

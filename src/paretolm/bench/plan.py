@@ -96,7 +96,7 @@ def make_cells(
     params: Mapping[str, Any],
     data: str,
 ) -> Iterator[Cell]:
-    """Every recipe on every task. recipes and tasks: as typed -> facts; params: limit and chunk of the call;
+    """Every recipe on every task. recipes and tasks: as typed -> facts; params: limit and chunk of a quality cell;
     data: hash of the text."""
     for text, recipe in recipes.items():
         for line, task in tasks.items():
@@ -129,9 +129,9 @@ def _cell(
         recipe_hash=recipe["hash"],
         task=task["name"],
         task_version=task["version"],
-        params={**task["params"], **({} if kind == SPEED else params)},
+        params={**task["params"], **(params if kind == "quality" else {})},
         data=data,
-        chunk=params.get("chunk"),
+        chunk=params["chunk"] if kind == "quality" else None,
         code={**recipe["code"], **task["code"]},
         fitted_on=data if recipe["fits"] else None,
     )

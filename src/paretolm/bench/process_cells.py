@@ -20,10 +20,10 @@ LONGEST = 2048
 TIMEOUT_S = 900.0
 
 
-def process_facts(line: str, model: Mapping[str, Any]) -> dict[str, Any]:
+def process_facts(line: str, model: Mapping[str, Any], threads: int) -> dict[str, Any]:
     """As facts.task_facts gives them of a task."""
     length = min(int(model["trained_length"]), LONGEST)
-    params: dict[str, Any] = {"length": length, "decoded": DECODED}
+    params: dict[str, Any] = {"length": length, "decoded": DECODED, "threads": threads}
     if line == SPEED:
         params["repeats"] = REPEATS
         title = f"Decoding speed after {length - DECODED} tokens, in turns with the untouched model, as a ratio."
@@ -49,7 +49,7 @@ def measure_process_cell(desk: Desk, kind: str, recipe: str) -> list[Scored]:
     """One item a repeat. Raises CellError where the process fails."""
     length = min(int(desk.model["trained_length"]), LONGEST)
     options: dict[str, Any] = {
-        "threads": desk.conditions.threads,
+        "threads": desk.threads,
         "timeout_s": TIMEOUT_S,
         "load_options": desk.load_options(),
     }

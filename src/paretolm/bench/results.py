@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+AUDIT = "audit_nll_gap"
 State = Literal["done", "did not act", "failed", "n/a", "missing"]
 
 
@@ -116,6 +117,12 @@ class RecipeResult:
 
     def cell(self, task: str) -> CellResult | None:
         return next((c for c in self.cells if c.task == task), None)
+
+    @property
+    def audit(self) -> Metric | None:
+        """One token at a time minus in chunks, on the same tokens; None where chunks mean the same."""
+        found = (c.metric(AUDIT) for c in self.cells)
+        return next((m for m in found if m), None)
 
     @property
     def ranked(self) -> bool:

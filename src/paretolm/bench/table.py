@@ -79,6 +79,9 @@ def remarks(comparison: Comparison) -> list[str]:
     found += [f"n/a: {reason}" for reason in n_a]
     if any(cell.unseen for r in c.recipes for cell in r.cells):
         found.append("*: this task sees only a part of the recipe")
+    audits = [f"{r.typed} {text.signed(a.estimate)}" for r in c.recipes if (a := r.audit)]
+    if audits:
+        found.append(f"one token at a time minus in chunks, nats/token: {', '.join(audits)}")
     found += [f"{r.typed}: {why}" for r in c.recipes if (why := status(r)[1])]
     return [
         *found,

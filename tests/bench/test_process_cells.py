@@ -1,0 +1,106 @@
+"""Speed and memory cells: one process after the other, nothing beside them, and what becomes of their numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from paretolm.bench import desk as desks
+from paretolm.bench import process_cells
+from paretolm.bench.desk import Desk, Request
+from paretolm.bench.gather import memory_medians, speed_metric
+from paretolm.bench.keys import Conditions
+from paretolm.bench.plan import make_cells
+from paretolm.bench.process_cells import measure_process_cell, process_facts
+from paretolm.bench.progress import Progress
+from paretolm.bench.store import Store
+from paretolm.errors import CellError
+from paretolm.evaluation.rows import Row
+
+RATIOS = [1.1, 1.3, 1.2, 1.4, 1.0]
+
+
+def speed_cell(*args: Any, **kwargs: Any) -> SimpleNamespace:
+    rows = [Row(f"repeat-{i}", f"repeat-{i}", "decode_speed_ratio", r) for i, r in enumerate(RATIOS)]
+    arm = SimpleNamespace(chunk=512, counters={"h2o": {"tokens_evicted": 3}})
+    return SimpleNamespace(
+        rows=lambda: rows, mode="forced", arm=arm, ceilings=lambda: {"decode_tok_s": 9e3}, warnings=[]
+    )
+
+
+def memory_cell(*args: Any, **kwargs: Any) -> SimpleNamespace:
+    rows = [Row("process-0", "process-0", "steady_kv_bytes", 4096.0)]
+    run = SimpleNamespace(counters={"h2o": {"tokens_evicted": 3}}, kinds={"peak": "VmHWM"}, seen=64)
+    return SimpleNamespace(rows=lambda: rows, runs=(run,))
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A desk without a worker, whose processes answer at once."""
+    monkeypatch.setattr(process_cells, "measure_speed", speed_cell)
+    monkeypatch.setattr(process_cells, "measure_memory", memory_cell)
+    made = Desk.__new__(Desk)
+    made.request, made.progress = Request(model="m", output=tmp_path), Progress()
+    made.conditions = Conditions("c", "cpu", "auto", "default", 1, 0)
+    made.__dict__["model"] = {"trained_length": 64}
+    made.crew, made.measured, made.threads, made._lock = SimpleNamespace(close=lambda: None), 0, 1, Lock()  # type: ignore[assignment]
+    monkeypatch.setattr(Desk, "tokens", lambda self, count: list(range(count)))
+    with Store(tmp_path / "results.sqlite") as store:
+        made.store = store
+        yield made
+
+
+def test_speed_is_asked_with_the_conditions_of_the_call(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def noted(*args: Any, **kwargs: Any) -> SimpleNamespace:
+        asked.update(kwargs, args=args)
+        return speed_cell()
+
+    monkeypatch.setattr(process_cells, "measure_speed", noted)
+    items = measure_process_cell(desk, "speed", "h2o")
+    assert asked["args"] == ("m", "h2o", list(range(16)), list(range(16, 64)))
+    assert (asked["threads"], asked["load_options"]["device"], asked["repeats"]) == (1, "cpu", 5)
+    assert [i.item for i in items] == [f"repeat-{i}" for i in range(5)]
+    assert items[0].facts["counters"] == {"h2o": {"tokens_evicted": 3}}
+    assert items[1].facts == {}
+
+
+def test_the_median_and_its_interval(desk: Desk) -> None:
+    metric = speed_metric(measure_process_cell(desk, "speed", "h2o"))
+    assert metric is not None
+    e = metric.estimate
+    assert (e.value, e.low, e.high, e.unit, e.num_items) == (1.2, 1.0, 1.4, "ratio", 5)
+    assert e.note == "94% interval of 5 repeats"
+    assert speed_metric([]) is None
+    assert memory_medians(measure_process_cell(desk, "memory", "h2o")) == {"steady_kv_bytes": 4096.0}
+
+
+def test_the_model_is_out_of_memory_before_a_process_starts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    desk.crew = SimpleNamespace(close=lambda: happened.append("worker closed"))  # type: ignore[assignment]
+
+    def measured(*args: Any, **kwargs: Any) -> SimpleNamespace:
+        happened.append("measured")
+        if len(happened) == 2:
+            raise CellError("it was killed by SIGKILL")
+        return speed_cell()
+
+    monkeypatch.setattr(process_cells, "measure_speed", measured)
+    turns: list[bool] = []
+    original = desks.turn
+    monkeypatch.setattr(desks, "turn", lambda alone, waiting: turns.append(alone) or original(alone, waiting))
+    recipe = {"line": "h2o", "hash": "h", "methods": {"h2o": ["keep"]}, "fits": [], "conflict": "", "code": {}}
+    recipes = {"h2o": recipe, "h2o(budget=50%)": {**recipe, "line": "h2o(budget=50%)"}}
+    tasks = {"speed": process_facts("speed", desk.model, 1)}
+    cells = list(make_cells(desk.conditions, recipes, tasks, {"limit": None, "chunk": None}, "data"))
+    desk.measure(cells, {r: r for r in recipes})
+    assert desk.measured == 2
+    assert happened == ["worker closed", "measured", "worker closed", "measured"]
+    assert turns == [True, True]
+    states = [desk.store.cells([c.key])[c.key] for c in cells]
+    assert [(s.state, s.error) for s in states] == [("broken", "it was killed by SIGKILL"), ("done", None)]
