@@ -204,7 +204,7 @@ def test_a_hub_id_fetches_small_files_first_and_no_pickle(saved: Path, monkeypat
         ({"model_type": "llamma"}, "knows no model_type 'llamma'; did you mean 'llama'"),
         ({"model_type": "zzz9"}, "a newer transformers may"),
         ({"model_type": None}, "has no model_type"),
-        ({"model_type": "zzz9", "auto_map": {"AutoConfig": "x.Y"}}, "--trust-remote-code"),
+        ({"model_type": "zzz9", "auto_map": {"AutoConfig": "x.Y"}}, "trust_remote_code=True"),
         ({"model_type": "vit"}, "a model of type 'vit', not a causal language model"),
         ({"architectures": ["LlamaForSequenceClassification"]}, "holds LlamaForSequenceClassification, not a causal"),
         ({"is_encoder_decoder": True}, "not a causal language model"),

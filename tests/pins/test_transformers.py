@@ -77,7 +77,7 @@ def test_keys_and_values_travel_untouched_from_the_cache_to_attention() -> None:
         class Passing(DynamicLayer):
             def update(self, key_states, value_states, *args, **kwargs):
                 keys, values = super().update(key_states, value_states)
-                handles.append((keys, values))
+                handles.append((keys, values))  # noqa: B023
                 return ("key", keys), ("value", values)  # type: ignore[return-value]
 
         def attention(module, query, key, value, mask, **kwargs):

@@ -31,7 +31,7 @@ def check_config(directory: Path, trust_remote_code: bool = False) -> dict[str, 
         if "auto_map" in config:
             raise ModelError(
                 f"{directory} brings its own model code, which would run on this machine; "
-                "pass trust_remote_code=True (--trust-remote-code) if you have read it and trust it"
+                "pass trust_remote_code=True to paretolm.load if you have read it and trust it"
             )
         hint = nearest(model_type, CONFIG_MAPPING_NAMES)
         hint = hint if hint.startswith("; did") else "; a newer transformers may"
@@ -62,7 +62,7 @@ def _refuse_kernels(directory: Path, config: dict[str, Any]) -> None:
         if re.search(r"[/:|@]", value):
             raise ModelError(
                 f"{directory / CONFIG}: {key} asks for {value!r}, code from elsewhere that would be fetched and run; "
-                "remove the key, or pass trust_remote_code=True (--trust-remote-code) if you trust it"
+                "remove the key, or pass trust_remote_code=True to paretolm.load if you trust it"
             )
 
 

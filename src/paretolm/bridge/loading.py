@@ -77,12 +77,17 @@ def load_lm(
         path=str(directory),
         content_hash=content_hash(directory),
         text=reference.text_path() if name in reference.names() else None,
-        recipe_in_force=str(exported.get("in_force", "")),
-        recipe_left=str(exported.get("left", "")),
-        notes=dict(exported.get("notes", {})),
-        counters=dict(exported.get("counters", {})),
-        replaced=dict(exported.get("modules", {})),
+        **_carried(exported),
     )
+
+
+def _carried(exported: Mapping[str, Any]) -> dict[str, Any]:
+    """What an exported directory says of itself, as fields of LM."""
+    facts = {"notes": "notes", "counters": "counters", "replaced": "modules"}
+    lines = {"recipe_in_force": "in_force", "recipe_left": "left"}
+    return {name: dict(exported.get(key, {})) for name, key in facts.items()} | {
+        name: str(exported.get(key, "")) for name, key in lines.items()
+    }
 
 
 def as_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
@@ -107,7 +112,7 @@ def check_weights(directory: Path) -> None:
 def _attention(name: str | None, trust_remote_code: bool) -> str | None:
     if name is not None and "/" in name and not trust_remote_code:
         raise ModelError(
-            f"attention {name!r} is code from a hub; pass trust_remote_code=True (--trust-remote-code) if you trust it"
+            f"attention {name!r} is code from a hub; pass trust_remote_code=True to paretolm.load if you trust it"
         )
     return name
 
