@@ -111,7 +111,7 @@ def test_every_chart_has_its_words_and_its_table(page: Page) -> None:
 def test_the_table_can_be_sorted_by_every_column(page: Page) -> None:
     rows = re.findall(r"<tr class=.*?</tr>", render(comparison()), flags=re.DOTALL)
     assert len(rows) == len(comparison().recipes)
-    assert {row.count("data-v=") for row in rows} == {7 + len(comparison().tasks)}
+    assert {row.count("data-v=") for row in rows} == {6 + len(comparison().tasks)}
 
 
 def test_it_shrinks_to_what_there_is() -> None:

@@ -35,7 +35,7 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
         model=desk.request.model,
         model_hash=conditions.content,
         trained_length=desk.model["trained_length"],
-        text=desk.source.name,
+        text=desk.source.name if desk.request.text else "the embedded text",
         recipes=tuple(_with_frontier(recipes, tasks)),
         tasks=tasks,
         conditions={
@@ -118,18 +118,19 @@ def _recipe_result(
 
 
 def _task_info(desk: Desk, name: str, facts: Mapping[str, Any], results: Iterable[CellResult]) -> TaskInfo:
-    shown = dict.fromkeys(m.name for result in results for m in result.metrics)
-    sees = facts.get("sees") or ()
+    found = list(results)
+    shown = dict.fromkeys(m.name for result in found for m in result.metrics)
+    counted = [r.metrics[0].estimate for r in found if r.metrics]
     return TaskInfo(
         name=name,
         line=facts.get("line", name),
         version=facts.get("version", ""),
         title=facts.get("title", ""),
         metrics=tuple(shown),
-        num_items=facts.get("num_items", 0),
-        num_documents=facts.get("num_documents", 0),
+        num_items=counted[0].num_items if counted else facts.get("num_items", 0),
+        num_documents=counted[0].num_documents if counted else facts.get("num_documents", 0),
         data=desk.source.data_hash,
-        sees=tuple(sees),
+        sees=tuple(facts.get("sees") or ()),
     )
 
 

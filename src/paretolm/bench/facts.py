@@ -113,7 +113,7 @@ def task_facts(lm: LM, line: str, source: TextSource, seed: int, limit: int | No
         "name": task.name,
         "line": str(task),
         "version": str(task.version),
-        "title": (type(task).__doc__ or "").strip().partition("\n")[0],
+        "title": (sys.modules[type(task).__module__].__doc__ or "").strip().partition("\n")[0],
         "headline": task.headline,
         "params": dataclasses.asdict(task),
         "sees": [s.value for s in Slot if s in task.sees],

@@ -39,7 +39,7 @@ def default_recipes(trained_length: int) -> list[str]:
         "kv-quant(bits=2)",
         "finequant(bits=8)",
         "finequant(bits=4)",
-        f"streaming-llm(sinks=4, window={window}) + kv-quant(bits=4) + finequant(bits=4)",
+        f"streaming-llm(sinks=4, window={2 * window}) + kv-quant(bits=4) + finequant(bits=4)",
         "giraffe",
         "knn-lm(k=64, max_keys=16384)",
         "gemfilter(budget=25%)",

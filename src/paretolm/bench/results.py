@@ -119,6 +119,12 @@ class RecipeResult:
         return next((c for c in self.cells if c.task == task), None)
 
     @property
+    def idle(self) -> list[str]:
+        """Methods that did nothing on any task, in a recipe of which another part acted."""
+        found = [name for name, counts in self.acted.items() if not any(counts.values())]
+        return found if len(found) < len(self.acted) else []
+
+    @property
     def audit(self) -> Metric | None:
         """One token at a time minus in chunks, on the same tokens; None where chunks mean the same."""
         found = (c.metric(AUDIT) for c in self.cells)

@@ -62,6 +62,8 @@ def status(recipe: RecipeResult) -> tuple[str, str]:
         return ("partly failed" if "done" in states else "failed"), why
     if "did not act" in states:
         return "did not act", why
+    if "done" in states and recipe.idle:
+        return "partly acted", f"{' and '.join(recipe.idle)} changed nothing: every counter stayed at zero"
     if "done" in states or recipe.is_dense:
         return ("on the frontier" if recipe.on_frontier and not recipe.is_dense else "measured"), why
     return "n/a", "no task here can see it"

@@ -27,6 +27,7 @@ FAMILIES = {
 }
 AXES = ("cache", "weights", "total", "speed")
 SPREAD = 4.0  # a wider range than this is drawn on a log axis
+SHORTEST = 3  # points of a line worth drawing
 OUTLIER = 4.0  # a loss this many times the third quartile is drawn at the edge
 
 
@@ -150,7 +151,7 @@ def curves(comparison: Comparison) -> list[dict[str, Any]]:
             "lines": lines,
         }
         for task, metric, found in _broken_down(comparison, flat=True)
-        if (lines := [_line(i, r, s) for i, r, s in found])
+        if len((lines := [_line(i, r, s) for i, r, s in found])[0]["x"]) >= SHORTEST
     ]
 
 

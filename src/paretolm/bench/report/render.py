@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import StoreError
 from .. import text
 from ..findings import findings
-from ..results import Comparison
+from ..results import Comparison, Metric, TaskInfo
 from ..table import status
 from . import charts
 
@@ -56,12 +56,28 @@ def render(comparison: Comparison) -> str:
         curves=(curves := charts.curves(comparison)),
         grids=charts.grids(comparison),
         shade=shade,
+        heading=heading,
+        verdict=verdict,
         status=status,
         data={"trades": trades, "curves": curves},
         css=_asset("report.css"),
         js=_asset("report.js"),
         plotly=_asset("plotly-basic.min.js"),
     )
+
+
+def heading(task: TaskInfo) -> list[str]:
+    """What stands below a task's name: the knob that tells it from its namesakes, and its first metric."""
+    name, _, knob = task.name.rstrip(")").partition("(")
+    return [word for word in (knob, next((m for m in task.metrics[:1] if m != name), "")) if word]
+
+
+def verdict(metric: Metric) -> str:
+    """'down' for a gain, 'up' for a loss, '' where the interval holds zero."""
+    d = metric.delta
+    if d is None or d.low is None or d.high is None or d.low <= 0 <= d.high:
+        return ""
+    return "down" if (d.value > 0) == metric.higher_is_better else "up"
 
 
 def shade(value: float) -> int:

@@ -86,9 +86,11 @@ function drawTrade(place, chart, metric, axis) {
                   error_x: bars("x", "x_low", "x_high"), error_y: bars("y", "y_low", "y_high") };
   const better = chart.higher ? "more is better →" : "← less is better", unit = chart.unit ? ` (${chart.unit})` : "";
   const style = layout(xAxis(axis, points.map((p) => p.x)), { title: { text: safe(`change of ${metric}${unit}, ${better}`) }, zeroline: true, zerolinecolor: css("--soft") });
-  style.annotations = points.filter((p) => p.beyond).map((p) => ({
-    x: axis === "speed" ? p.x : Math.log10(p.x), y: chart.limit, text: `off the chart: ${p.y.toPrecision(3)}`, showarrow: false,
-    xanchor: "left", xshift: 14, font: { size: 11, color: css("--soft") } }));
+  if (chart.limit !== null) {
+    // The axis ends where the points do, not where the longest interval does.
+    const seen = points.map((p) => p.drawn), low = Math.min(...seen), high = Math.max(...seen), pad = 0.12 * (high - low || 1);
+    style.yaxis.range = [low - pad, high + pad];
+  }
   Plotly.react(place, [joined, truth], style, CONFIG).then(() => addBadges(place, points, metric, joined, truth, style));
 }
 
@@ -97,6 +99,8 @@ function addBadges(place, points, metric, joined, truth, style) {
   const { xaxis, yaxis } = place._fullLayout;
   const at = points.map((p) => ({ p, x: xaxis.d2p(p.x), y: yaxis.d2p(p.drawn) }));
   const home = at.map(({ x, y }) => [x, y]);
+  const edge = at.filter((a) => a.p.beyond).sort((a, b) => a.x - b.x);
+  edge.forEach((a, i) => { if (i && a.x - edge[i - 1].x < 150) a.y = edge[i - 1].y + (edge[i - 1].y > yaxis._length / 2 ? -26 : 26); });
   for (let round = 0; round < 200; round++)
     for (let i = 0; i < at.length; i++) for (let j = i + 1; j < at.length; j++) {
       let dx = at[j].x - at[i].x, dy = at[j].y - at[i].y, d = Math.hypot(dx, dy);
@@ -121,7 +125,13 @@ function addBadges(place, points, metric, joined, truth, style) {
       + (p.delta ? `<br>against untouched ${safe(p.delta)}` : "") + `<br>${safe(p.x_text)}`
       + (p.unseen.length ? `<br>this task does not see ${safe(p.unseen.join(", "))}` : "") + "<extra></extra>"),
   };
-  const fixed = { ...style, xaxis: { ...style.xaxis, range: [...xaxis.range], autorange: false },
+  const annotations = at.filter((a) => a.p.beyond).map((a) => {
+    const right = a.x < xaxis._length / 2;  // which side has room
+    return { x: xaxis.type === "log" ? Math.log10(xaxis.p2d(a.x)) : xaxis.p2d(a.x), y: yaxis.p2d(a.y), showarrow: false,
+             text: `off the chart: ${a.p.y.toPrecision(3)}`, xanchor: right ? "left" : "right", xshift: right ? 13 : -13,
+             font: { size: 11, color: css("--soft") } };
+  });
+  const fixed = { ...style, annotations, xaxis: { ...style.xaxis, range: [...xaxis.range], autorange: false },
                   yaxis: { ...style.yaxis, range: [...yaxis.range], autorange: false } };
   Plotly.react(place, [joined, truth, leads, badges], fixed, CONFIG);
 }
@@ -147,14 +157,16 @@ function drawCurve(place, chart) {
     arrowhead: 0, arrowwidth: 1, arrowcolor: e.colour, xshift: e.shift ? 0 : 6, font: { color: e.colour, size: 12 },
   }));
   const shapes = [];
-  if (chart.trained >= Math.min(...xs) && chart.trained <= Math.max(...xs) * 1.42) {
+  const near = chart.trained >= Math.min(...xs) / 2 && chart.trained <= Math.max(...xs) * 1.42;
+  const reach = [Math.min(...xs, ...(near ? [chart.trained] : [])), Math.max(...xs, ...(near ? [chart.trained] : []))];
+  if (near) {
     shapes.push({ type: "line", x0: chart.trained, x1: chart.trained, yref: "paper", y0: 0, y1: 1,
                   line: { color: css("--soft"), width: 1.5, dash: "dash" } });
     annotations.push({ x: Math.log10(chart.trained), yref: "paper", y: 1, text: "trained length", showarrow: false,
                        xanchor: "left", xshift: 5, yanchor: "top", font: { color: css("--soft"), size: 12 } });
   }
   Plotly.react(place, lines, layout(
-    { title: { text: safe(`${chart.x_name} (log)`) }, type: "log", tickvals: ticks, ticktext: ticks.map((t) => t.toLocaleString("en")) },
+    { title: { text: safe(`${chart.x_name} (log)`) }, type: "log", range: [Math.log10(reach[0]) - 0.04, Math.log10(reach[1]) + 0.02], tickvals: ticks, ticktext: ticks.map((t) => t.toLocaleString("en")) },
     yAxis(chart.metric, chart.log, ys), { annotations, shapes, margin: { l: 60, r: 48, t: 12, b: 50 } }), CONFIG);
 }
 

@@ -1,0 +1,52 @@
+"""The table in the terminal: one word a recipe, and what the table could not hold."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from paretolm.bench.results import CellResult, Estimate, Metric
+from paretolm.bench.table import remarks, status
+from tests.bench.synthetic import comparison
+
+
+@pytest.mark.parametrize(
+    ("number", "word", "why"),
+    [
+        (0, "measured", ""),
+        (2, "measured", ""),
+        (3, "partly failed", "recall: out of memory asking for 2.0 GiB"),
+        (5, "on the frontier", ""),
+        (11, "n/a", "no task here can see it"),
+        (12, "did not act", "perplexity: giraffe changed nothing: every counter is zero"),
+    ],
+)
+def test_one_word_a_recipe(number: int, word: str, why: str) -> None:
+    assert status(comparison().recipes[number]) == (word, why)
+
+
+def test_a_recipe_of_which_a_part_did_nothing_says_so() -> None:
+    recipe = replace(
+        comparison().recipes[10], acted={"kv-quant": {"tokens_quantized": 0}, "window": {"tokens_evicted": 9}}
+    )
+    assert status(recipe) == ("partly acted", "kv-quant changed nothing: every counter stayed at zero")
+    assert recipe.ranked, "its numbers are its own"
+
+
+def test_a_cell_that_failed_keeps_a_recipe_out_of_the_ranking() -> None:
+    recipes = comparison().recipes
+    assert [r.ranked for r in recipes[:5]] == [True, True, True, False, True]
+    assert not recipes[12].ranked, "nor one that did not act"
+    failed = replace(recipes[1], cells=(CellResult("recall", "failed", "gone"),))
+    assert status(failed) == ("failed", "recall: gone")
+
+
+def test_audits_are_printed_beside() -> None:
+    gap = Metric("audit_nll_gap", False, Estimate(0.0123, 0.0101, 0.0161, "nats/token", 1, 24))
+    found = comparison(3)
+    cells = (replace(found.recipes[1].cells[0], metrics=(*found.recipes[1].cells[0].metrics, gap)),)
+    recipes = (found.recipes[0], replace(found.recipes[1], cells=cells), found.recipes[2])
+    lines = remarks(replace(found, recipes=recipes))
+    assert "one token at a time minus in chunks, nats/token: window(window=512) +0.0123" in lines
+    assert not [line for line in remarks(found) if "in chunks" in line]
