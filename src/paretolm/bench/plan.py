@@ -78,7 +78,7 @@ class Table:
         others = [f["params"] for f in self.tasks.values() if f.get("name") == name and f is not facts]
         if not others:
             return name
-        for knob, value in facts["params"].items():
+        for knob, value in sorted(facts["params"].items(), key=lambda item: item[0] != "length"):  # length says most
             if all(other[knob] != value for other in others):
                 return f"{name}({knob}={value})"
         return line
