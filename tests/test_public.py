@@ -9,7 +9,17 @@ import paretolm
 
 
 def test_public_names_are_pinned():
-    assert paretolm.__all__ == ["LM", "ParetoError", "Recipe", "RunError", "Session", "UserError", "load", "recipe"]
+    assert paretolm.__all__ == [
+        "LM",
+        "ParetoError",
+        "Recipe",
+        "RunError",
+        "Session",
+        "UserError",
+        "compare",
+        "load",
+        "recipe",
+    ]
     assert set(paretolm.__all__) <= set(dir(paretolm))
 
 

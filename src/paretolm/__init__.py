@@ -14,13 +14,14 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .bench.compare import compare
     from .bridge.lm import LM
     from .errors import ParetoError, RunError, UserError
     from .recipes.convert import load
     from .recipes.recipe import Recipe, recipe
     from .recipes.session import Session
 
-__all__ = ["LM", "ParetoError", "Recipe", "RunError", "Session", "UserError", "load", "recipe"]
+__all__ = ["LM", "ParetoError", "Recipe", "RunError", "Session", "UserError", "compare", "load", "recipe"]
 
 _WHERE = {
     "LM": ("bridge.lm", "LM"),
@@ -29,6 +30,7 @@ _WHERE = {
     "RunError": ("errors", "RunError"),
     "Session": ("recipes.session", "Session"),
     "UserError": ("errors", "UserError"),
+    "compare": ("bench.compare", "compare"),
     "load": ("recipes.convert", "load"),
     "recipe": ("recipes.recipe", "recipe"),
 }

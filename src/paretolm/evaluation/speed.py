@@ -209,12 +209,11 @@ def speed_job(
     """The isolated side of `measure_speed`."""
     import torch
 
-    import paretolm
-
+    from ..recipes import convert
     from .arms import Request
 
     def load() -> LM:
-        return paretolm.load(model, **load_options)
+        return convert.load(model, **load_options)
 
     first = load()
     request = Request(_ids(prompt, first.model.device), _ids(forced, first.model.device), chunk)
