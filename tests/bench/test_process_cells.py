@@ -12,12 +12,13 @@ import pytest
 from paretolm.bench import desk as desks
 from paretolm.bench import process_cells
 from paretolm.bench.desk import Desk, Request
-from paretolm.bench.gather import memory_medians, speed_metric
+from paretolm.bench.gather import Measured, held, memory_medians, speed_metric
 from paretolm.bench.keys import Conditions
-from paretolm.bench.plan import make_cells
+from paretolm.bench.plan import Cell, make_cells
 from paretolm.bench.process_cells import measure_process_cell, process_facts
 from paretolm.bench.progress import Progress
-from paretolm.bench.store import Store
+from paretolm.bench.results import Bytes
+from paretolm.bench.store import CellRecord, Store
 from paretolm.errors import CellError
 from paretolm.evaluation.rows import Row
 
@@ -34,7 +35,14 @@ def speed_cell(*args: Any, **kwargs: Any) -> SimpleNamespace:
 
 def memory_cell(*args: Any, **kwargs: Any) -> SimpleNamespace:
     rows = [Row("process-0", "process-0", "steady_kv_bytes", 4096.0)]
-    run = SimpleNamespace(counters={"h2o": {"tokens_evicted": 3}}, kinds={"peak": "VmHWM"}, seen=64)
+    values = {"held_kv_bytes": 4000.0, "held_index_bytes": 8.0, "held_weight_bytes": 9e6}
+    run = SimpleNamespace(
+        counters={"h2o": {"tokens_evicted": 3}},
+        kinds={"peak": "VmHWM"},
+        seen=64,
+        values=values,
+        predicted=(3900.0, 4100.0),
+    )
     return SimpleNamespace(rows=lambda: rows, runs=(run,))
 
 
@@ -77,7 +85,15 @@ def test_the_median_and_its_interval(desk: Desk) -> None:
     assert (e.value, e.low, e.high, e.unit, e.num_items) == (1.2, 1.0, 1.4, "ratio", 5)
     assert e.note == "94% interval of 5 repeats"
     assert speed_metric([]) is None
-    assert memory_medians(measure_process_cell(desk, "memory", "h2o")) == {"steady_kv_bytes": 4096.0}
+
+
+def test_memory_says_what_was_held_and_what_was_foretold(desk: Desk) -> None:
+    items = measure_process_cell(desk, "memory", "h2o")
+    assert memory_medians(items) == {"steady_kv_bytes": 4096.0}
+    cell = Measured(Cell("h2o", "memory", "k", "memory"), CellRecord("k", "done", {}), items)
+    found = held({"memory": cell}, {"memory": cell})
+    assert found.kv == Bytes(4000.0, 3900.0, 4100.0, 4000.0, 64)
+    assert found.weights == Bytes(9e6, None, None, 9e6)
 
 
 def test_the_model_is_out_of_memory_before_a_process_starts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

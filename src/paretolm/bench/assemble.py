@@ -92,7 +92,7 @@ def _recipe_result(
     measured: Mapping[str, Measured],
     dense: Mapping[str, Measured],
 ) -> RecipeResult:
-    sizes = held({line: m for line, m in measured.items() if line not in PROCESS_TASKS}, dense)
+    sizes = held({line: m for line, m in measured.items() if line != SPEED}, dense)
     acted: dict[str, dict[str, float]] = {}
     for m in measured.values():
         for method, counts in m.counters.items():

@@ -67,7 +67,17 @@ def measure_process_cell(desk: Desk, kind: str, recipe: str) -> list[Scored]:
         return _items(cell.rows(), facts)
     memory = measure_memory(desk.request.model, recipe, length, seed=desk.request.seed, **options)
     run = memory.runs[0]
-    return _items(memory.rows(), {"counters": run.counters, "kinds": run.kinds, "seen": run.seen})
+    facts = {
+        "counters": run.counters,
+        "kinds": run.kinds,
+        "prompt": run.seen,
+        "kv_bytes": run.values["held_kv_bytes"],
+        "index_bytes": run.values["held_index_bytes"],
+        "weight_bytes": run.values["held_weight_bytes"],
+        "predicted": run.predicted,
+        "predicted_weights": (None, None),
+    }
+    return _items(memory.rows(), facts)
 
 
 def _items(rows: Sequence[Row], facts: Mapping[str, Any]) -> list[Scored]:

@@ -45,7 +45,7 @@ class LineProgress(Progress):
     def __init__(self, verbose: bool = False) -> None:
         self.verbose = verbose
         self._labels: dict[str, str] = {}
-        self._done = 0
+        self._done, self._last = 0, ""
 
     def plan(self, labels: Mapping[str, str]) -> None:
         self._labels |= labels
@@ -59,8 +59,9 @@ class LineProgress(Progress):
         self._say(f"[{self._done}/{len(self._labels)}] {self._labels.get(key, key)}: failed, {reason}")
 
     def note(self, text: str) -> None:
-        if self.verbose:
+        if self.verbose and text != self._last:
             self._say(text)
+        self._last = text
 
     def _say(self, text: str) -> None:
         print(text, file=sys.stderr, flush=True)

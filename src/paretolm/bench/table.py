@@ -7,12 +7,13 @@ import sys
 from typing import TYPE_CHECKING
 
 from . import text
-from .results import CellResult, Comparison, Metric, RecipeResult, TaskInfo
+from .results import Bytes, CellResult, Comparison, Metric, RecipeResult, TaskInfo
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+PROCESS_BYTES = {"steady_kv_bytes": "cache steady", "peak_kv_bytes": "peak"}  # of a fresh process
 WIDE = 200  # columns where nobody's terminal sets a bound
 
 
@@ -43,13 +44,19 @@ def table(comparison: Comparison) -> Table:
     found.add_column("recipe", overflow="fold", min_width=18)
     for task in comparison.tasks:
         found.add_column(_heading(task), justify="right")
-    for heading in ("cache held", "weights", "speed"):
+    weighed = [k for k in PROCESS_BYTES if any(k in r.memory for r in comparison.recipes)]
+    for heading in ("cache held", "weights", *(PROCESS_BYTES[k] for k in weighed), "speed"):
         found.add_column(heading, justify="right")
     found.add_column("status")
     for number, recipe in enumerate(comparison.recipes):
         cells = [_cell(recipe.cell(t.name), t) for t in comparison.tasks]
         style = "bold" if recipe.is_dense else "" if recipe.ranked else "dim"
-        row = [str(number), recipe.typed, *cells, _cache(recipe), _weights(recipe), _speed(recipe), status(recipe)[0]]
+        sizes = [
+            _held(recipe.kv_bytes),
+            _held(recipe.weight_bytes),
+            *(text.size(recipe.memory.get(k)) for k in weighed),
+        ]
+        row = [str(number), recipe.typed, *cells, *sizes, _speed(recipe), status(recipe)[0]]
         found.add_row(*(Text(word) for word in row), style=style)
     return found
 
@@ -110,18 +117,8 @@ def _beside(metric: Metric) -> str:
     return f"{text.signed(metric.delta)} {text.interval(metric.delta, sign=True)}"
 
 
-def _cache(recipe: RecipeResult) -> str:
-    b = recipe.kv_bytes
-    if b is None:
-        return "–"
-    return f"{text.size(b.held)}\n{text.share(b.held, b.dense)}"
-
-
-def _weights(recipe: RecipeResult) -> str:
-    b = recipe.weight_bytes
-    if b is None:
-        return "–"
-    return f"{text.size(b.held)}\n{text.share(b.held, b.dense)}"
+def _held(b: Bytes | None) -> str:
+    return "–" if b is None else f"{text.size(b.held)}\n{text.share(b.held, b.dense)}"
 
 
 def _speed(recipe: RecipeResult) -> str:
