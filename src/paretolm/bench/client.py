@@ -14,9 +14,8 @@ from typing import Any
 
 import psutil
 
-from .. import errors
-from ..errors import CellError, ParetoError
-from ..evaluation.isolated import THREAD_VARIABLES
+from ..errors import CellError
+from ..evaluation.isolated import THREAD_VARIABLES, rebuilt
 
 DEBUG = "PARETOLM_DEBUG"  # set: tracebacks are shown
 
@@ -104,11 +103,3 @@ class WorkerClient:
         for stream in (self._process.stdin, self._process.stdout, self._stderr):
             with suppress(BrokenPipeError):
                 stream.close()  # type: ignore[union-attr]
-
-
-def rebuilt(error: Mapping[str, str]) -> ParetoError:
-    """The package's own error again, or a CellError that tells of a foreign one."""
-    kind = getattr(errors, error["kind"], None)
-    if isinstance(kind, type) and issubclass(kind, ParetoError):
-        return kind(error["message"])
-    return CellError(f"{error['kind']}: {error['message']}")

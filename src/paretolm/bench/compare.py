@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConflictError, ParetoError, RecipeError, TextError, nearest
+from ..evaluation.isolated import rebuilt
 from ..evaluation.tasks import names as task_names
 from ..recipes import grammar
 from ..recipes.index import method_info
 from .assemble import assemble
-from .client import rebuilt
 from .desk import Desk, Request
 from .plan import DENSE, PROCESS_TASKS, Table, default_recipes, default_tasks, make_cells
 from .progress import Progress

@@ -21,7 +21,7 @@ import torch
 from ..bridge.bytes import module_bytes
 from ..bridge.lm import LM
 from ..bridge.stream import Snapshot, Stream
-from ..contracts import Artifact, Forward, Method, Observe, Phase, Slot
+from ..contracts import Artifact, Forward, Method, Observe, Slot
 from ..errors import CellError, ParetoError, UserError
 from ..evaluation.isolated import describe
 from ..evaluation.task import DEFAULT_CHUNK, Base, Item, Run, Task
@@ -57,10 +57,8 @@ def make_arm(lm: LM, key: str | None, recipe: Recipe, artifacts: Mapping[str, Ar
     """Raises ConflictError where the recipe cannot stand on this model."""
     plan = recipe.plan(lm.view)
     plan.raise_conflicts()
-    early = {id(m): m for m, e in plan.pairs if e.slot.in_cache and e.phase is Phase.PREFILL}
-    shares = not early and not plan.view.refusals.get(Slot.KEEP.value)
     slots = frozenset(e.slot for _, e in plan.pairs)
-    return Arm(key, recipe, artifacts, recipe.prefill_hash(lm.view), shares, slots, missing, tuple(early.values()))
+    return Arm(key, recipe, artifacts, recipe.prefill_hash(lm.view), plan.shares_prefill, slots, missing, plan.reading)
 
 
 @dataclass

@@ -21,10 +21,6 @@ class HeldCache(DynamicCache):
         self.held_layers = layers
         self.prompt_length: int | None = None
 
-    @property
-    def seen(self) -> int:
-        return next(iter(self.held_layers.values())).seen
-
     def kv_bytes(self) -> int:
         """Bytes of keys, values and positions, native layers included."""
         tensors = [t for layer in self.held_layers.values() for t in layer.kv_tensors()]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+POSITION_BYTES = 4  # int32, one an entry where heads agree
+
 
 @dataclass(frozen=True, slots=True)
 class Interval:

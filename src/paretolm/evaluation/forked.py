@@ -76,7 +76,7 @@ def _answer(job: str, process: Any, receiver: Connection, timeout_s: float | Non
             raise CellError(f"{job} was killed by {signal_name(-code)}{cause}") from None
         raise CellError(f"{job} ended with status {code} and no answer") from None
     if "error" in answer:
-        raise rebuilt(job, answer["error"])
+        raise rebuilt(answer["error"], job)
     return answer["result"]
 
 

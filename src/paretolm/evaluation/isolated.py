@@ -119,7 +119,7 @@ def _answer(job: str, code: int, out: str, err: str, peak: int) -> Any:
         tail = " | ".join(err.strip().splitlines()[-3:]) or "it said nothing"
         raise CellError(f"{job} ended with status {code} and no answer: {tail}") from None
     if "error" in answer:
-        raise rebuilt(job, answer["error"])
+        raise rebuilt(answer["error"], job)
     return answer["result"]
 
 
@@ -130,12 +130,12 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def rebuilt(job: str, error: Mapping[str, str]) -> ParetoError:
+def rebuilt(error: Mapping[str, str], job: str = "") -> ParetoError:
     """The package's own error again, or a CellError that tells of a foreign one."""
     kind = getattr(errors, error["kind"], None)
     if isinstance(kind, type) and issubclass(kind, ParetoError):
         return kind(error["message"])
-    return CellError(f"{job} failed: {error['kind']}: {error['message']}")
+    return CellError(f"{job} failed: " * bool(job) + f"{error['kind']}: {error['message']}")
 
 
 def size_text(count: float) -> str:

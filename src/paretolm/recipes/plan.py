@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..contracts import Edit, Method, ModelView, Need, Slot
+from ..contracts import Edit, Method, ModelView, Need, Phase, Slot
 from ..errors import CallError, ConflictError
 from .conflicts import Conflict, Planned, find_conflicts
 from .index import shelf_rank
@@ -51,6 +51,17 @@ class Plan:
     def takes_cache(self) -> bool:
         """Whether our cache and attention stand in for the model's own."""
         return any(edit.slot.in_cache or edit.needs & CACHE_NEEDS for _, edit in self.pairs)
+
+    @property
+    def reading(self) -> tuple[Method, ...]:
+        """Methods that act in the cache while the prompt is read."""
+        early = {id(m): m for m, e in self.pairs if e.slot.in_cache and e.phase is Phase.PREFILL}
+        return tuple(early.values())
+
+    @property
+    def shares_prefill(self) -> bool:
+        """Whether a prompt can be read once for all recipes of equal prefill hash."""
+        return not self.reading and not self.view.refusals.get(Slot.KEEP.value)
 
     def raise_conflicts(self) -> None:
         """Raises ConflictError with every conflict on a line of its own."""

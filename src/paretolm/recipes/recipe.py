@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..contracts import Cost, Interval, LayerCost, LayerView, Method, ModelView, Phase
+from ..contracts.cost import POSITION_BYTES
 from . import toml
 from .index import shelf_rank
 from .parse import build_all, parse_methods, resolved, spell_methods
@@ -19,9 +20,6 @@ from .plan import Conflict, Plan, make_plan
 if TYPE_CHECKING:
     from ..bridge.lm import LM
     from .session import Session
-
-
-POSITION_BYTES = 4  # int32, one an entry where heads agree
 
 
 @dataclass(frozen=True)

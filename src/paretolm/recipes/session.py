@@ -20,7 +20,7 @@ from ..bridge.lm import LM
 from ..bridge.parts import LayerParts
 from ..bridge.runner import PromptRunner
 from ..bridge.stream import Snapshot, Stream, resume_stream, take_snapshot
-from ..contracts import Artifact, DecodePart, Edit, Method, ModelRef, Need, Observe, Phase, Place, Prompt, Slot
+from ..contracts import Artifact, DecodePart, Edit, Method, ModelRef, Need, Observe, Place, Prompt, Slot
 from ..errors import CallError
 from .making import PartMaker
 from .plan import check_call, make_plan
@@ -140,13 +140,6 @@ class Session:
         self._stream = Stream(self.binding)
         return self._stream
 
-    @property
-    def shares_prefill(self) -> bool:
-        """Whether a prompt can be read once for all recipes of equal prefill hash."""
-        return not any(e.slot.in_cache and e.phase is Phase.PREFILL for _, e in self.plan.pairs) and not (
-            self.plan.view.refusals.get(Slot.KEEP.value)
-        )
-
     def take_cache(self) -> None:
         """Our cache and attention from now on, also where the recipe alone would leave the model's own."""
         self.binding.take_attention(self._stack)
@@ -161,7 +154,7 @@ class Session:
         """Reads a prompt [1, P] for every recipe of equal prefill hash; only the last chunk has logits.
 
         Raises CallError where this recipe acts in the cache while the prompt is read."""
-        if not self.shares_prefill:
+        if not self.plan.shares_prefill:
             raise CallError(
                 f"{self.recipe} acts in the cache while the prompt is read, so its prefill serves only itself"
             )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from paretolm.contracts import LayerCost
+from paretolm.contracts.cost import POSITION_BYTES
 
-POSITION_BYTES = 4  # int32
 SCORE_BYTES = 4  # float32
 
 
