@@ -107,7 +107,8 @@ def distribution(requirement: str) -> str:
 
 
 def test_what_is_imported_is_declared_and_nothing_else():
-    assert {distribution(r) for r in project()["dependencies"]} == imported()
+    extras = project()["optional-dependencies"]["train"]
+    assert {distribution(r) for r in (*project()["dependencies"], *extras)} == imported()
 
 
 def test_versions_of_the_own_set_up_satisfy_what_is_declared():
@@ -118,7 +119,8 @@ def test_versions_of_the_own_set_up_satisfy_what_is_declared():
         if line and not line.startswith("#"):
             name, version = line.split("==")
             pinned[distribution(name)] = version
-    declared = [Requirement(r) for r in (*project()["dependencies"], *project()["optional-dependencies"]["dev"])]
+    extras = project()["optional-dependencies"]
+    declared = [Requirement(r) for r in (*project()["dependencies"], *extras["dev"], *extras["train"])]
     for requirement in declared:
         assert requirement.specifier.contains(pinned[distribution(requirement.name)]), requirement
     assert set(pinned) - {distribution(r.name) for r in declared} == {"hatchling"}

@@ -1,0 +1,121 @@
+"""Checkpoints: directories that load like any model, with what the trainer needs to go on beside the weights.
+
+Sequences and noise are functions of (seed, step), so the step is the position in the data and the state of all
+random numbers at once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer
+from torch.optim import Optimizer
+
+from ..bridge.fresh import Model, read_weights, write_model
+from ..errors import RunError, UserError
+from .settings import RunSettings
+from .tokenizer import write_tokenizer
+
+STATE = "optimizer.pt"
+ABOUT = "trainer.json"
+RECENT = 2  # checkpoints from which a run can go on
+
+
+class Checkpoints:
+    """The checkpoints of a run, named by the steps done."""
+
+    def __init__(self, directory: Path, settings: RunSettings) -> None:
+        self._directory, self._settings = directory, settings
+        self._tokenizer: Tokenizer | None = None
+        self._text = ""
+
+    def describe(self, tokenizer: Tokenizer, text: str) -> None:
+        """What checkpoints say of themselves; text identifies the tokens that are trained on."""
+        self._tokenizer, self._text = tokenizer, text
+
+    def check(self, text: str) -> None:
+        """Raises UserError where the run here has other settings, or another text or tokenizer."""
+        last = self.last()
+        if last is None:
+            return
+        about = json.loads((last / ABOUT).read_text(encoding="utf-8"))
+        for what, then, now in (
+            ("settings", about["settings"], self._settings.identity),
+            ("text or tokenizer", about["text"], text),
+        ):
+            if then != now:
+                raise UserError(
+                    f"{self._directory.parent} holds a run of other {what} (its settings are in run.toml there): "
+                    "give another --to, or remove it"
+                )
+
+    def last(self) -> Path | None:
+        """The newest from which a run can go on."""
+        found = [p for p in self._all() if (p / STATE).exists()]
+        return found[-1] if found else None
+
+    def write(self, step: int, model: Model, optimizers: Sequence[Optimizer]) -> None:
+        """All or nothing: a checkpoint appears under its name when it is complete.
+
+        Raises RunError on a full disk; what was there before stays."""
+        assert self._tokenizer is not None
+        final = self._directory / f"{step:07d}"
+        partial = self._directory / f".{step:07d}.partial"
+        shutil.rmtree(partial, ignore_errors=True)
+        try:
+            partial.mkdir(parents=True)
+            write_model(model, partial)
+            write_tokenizer(self._tokenizer, partial, self._settings.sequence_length)
+            torch.save([o.state_dict() for o in optimizers], partial / STATE)
+            about = {"step": step, "settings": self._settings.identity, "text": self._text}
+            (partial / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
+        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
+            shutil.rmtree(partial, ignore_errors=True)
+            raise RunError(_why(error, final)) from error
+        shutil.rmtree(final, ignore_errors=True)
+        partial.rename(final)
+        self._forget()
+
+    def read(self, path: Path, model: Model, optimizers: Sequence[Optimizer]) -> int:
+        """The step done; weights and optimizer states are put in place."""
+        read_weights(model, path)
+        states = torch.load(path / STATE, map_location="cpu", weights_only=True)
+        for optimizer, state in zip(optimizers, states, strict=True):
+            optimizer.load_state_dict(state)
+        return int(json.loads((path / ABOUT).read_text(encoding="utf-8"))["step"])
+
+    def _all(self) -> list[Path]:
+        return sorted(p for p in self._directory.glob("[0-9]*") if (p / ABOUT).exists())
+
+    def _forget(self) -> None:
+        """Older checkpoints go; of those to keep the weights stay."""
+        for path in self._all()[:-RECENT]:
+            if int(path.name) in self._settings.checkpoints.keep:
+                (path / STATE).unlink(missing_ok=True)
+            else:
+                shutil.rmtree(path)
+
+
+def _why(error: Exception, path: Path) -> str:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "the disk is full" if full or "No space left" in str(error) else f"{error}".splitlines()[0]
+    return f"the checkpoint {path} could not be written: {reason}. Make room; the same command then goes on"
+
+
+def room_needed(model: Model) -> int:
+    """Bytes that a run's checkpoints need at most: weights and up to two optimizer states in float32, one too many
+    while the newest is written."""
+    return 3 * 4 * sum(p.numel() for p in model.parameters()) * (RECENT + 1)
+
+
+def check_room(directory: Path, model: Model) -> None:
+    """Raises UserError before any work where the disk cannot hold the checkpoints."""
+    need, free = room_needed(model), shutil.disk_usage(directory).free
+    if free < need:
+        raise UserError(
+            f"{directory} has {free / 2**20:.0f} MiB free, but checkpoints of this model need {need / 2**20:.0f} MiB"
+        )
