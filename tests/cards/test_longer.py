@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 
 from paretolm.cards import longer as module
 from paretolm.cards.longer import Effort, first_tokens, longer
 from paretolm.cards.positions import by_position, losses, recomputed
+from paretolm.errors import TextError
 from paretolm.evaluation.streams import build
 from tests.evaluation import judging
 
@@ -42,6 +45,13 @@ def test_the_twin_is_read_at_the_sampled_places() -> None:
 
 def test_a_stream_that_ends_early_has_no_twin() -> None:
     assert longer(judging.lm(), judging.source(), Effort(lengths=2, streams=1, samples=6))["sampled"] is None
+
+
+def test_texts_too_short_for_attention_are_refused() -> None:
+    lm = copy.copy(judging.lm())
+    lm.__dict__["view"] = judging.lm().view.changed(trained_length=64)
+    with pytest.raises(TextError, match="texts of 64 tokens are too short"):
+        first_tokens(lm, judging.source(), 2)
 
 
 def test_attention_on_the_first_tokens_is_the_mean_over_texts() -> None:

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..errors import TextError
 from ..evaluation.rows import Row
 from ..evaluation.source import TextSource
 from ..evaluation.streams import TextStream, build
 from ..evaluation.summary import Summary, summarise
-from .positions import SINKS, by_position, edges, even_share, losses, recomputed, sink_share, streaming_recipes
+from .positions import SINKS, WARM, by_position, edges, even_share, losses, recomputed, sink_share, streaming_recipes
 from .scoring import Tell, portion, silent
 
 if TYPE_CHECKING:
@@ -112,6 +113,8 @@ def first_tokens(lm: LM, source: TextSource, count: int, tell: Tell = silent) ->
     """The share of attention that the first 4 tokens of texts of the trained length get, by layer."""
     trained = lm.view.trained_length
     streams = build(source, lm, trained, count, per_document=trained, seed=0, shrink=True)
+    if streams[0].length <= WARM:
+        raise TextError(f"texts of {streams[0].length} tokens are too short to see what attention the first ones get")
     shares = []
     for number, stream in enumerate(streams):
         shares.append(sink_share(lm, stream.ids))
