@@ -11,7 +11,7 @@ import torch
 
 from paretolm.bench.progress import Progress
 from paretolm.bridge.lm import LM
-from paretolm.cards.facts import tokenizer_hash
+from paretolm.cards.facts import short_name, tokenizer_hash
 from paretolm.cards.measure import Measured, measure, rounded
 from paretolm.errors import ModelError, TextError
 from paretolm.evaluation._files import Raw
@@ -36,6 +36,14 @@ def test_facts_are_those_of_the_config(card: dict[str, Any]) -> None:
     assert (model["heads"], model["kv_heads"], model["head_width"]) == (4, 2, 8)
     assert (model["feed_forward"], model["vocabulary"], model["trained_length"]) == (48, 400, judging.TRAINED)
     assert (model["content"], model["first_token"]) == (judging.lm().content_hash, "<eos>")
+
+
+def test_a_name_does_not_tell_where_a_model_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "eight" / "model").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert [short_name(n) for n in ("eight", f"{tmp_path}/eight/", "eight/model", "org/hub")] == ["eight"] * 3 + [
+        "org/hub"
+    ]
 
 
 def test_a_tokenizer_is_known_by_its_entries() -> None:

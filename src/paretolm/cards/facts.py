@@ -14,6 +14,8 @@ from ..evaluation.streams import separator
 if TYPE_CHECKING:
     from ..bridge.lm import LM
 
+RUN_MODEL = "model"  # what `paretolm train` calls the directory of the weights
+
 
 def facts(lm: LM) -> dict[str, Any]:
     """Shape, precision and hashes; nothing of the machine it was read on."""
@@ -37,8 +39,11 @@ def facts(lm: LM) -> dict[str, Any]:
 
 
 def short_name(name: str) -> str:
-    """A directory's own name, whatever it lies in; a hub id as it is."""
-    return Path(name).resolve().name if Path(name).is_dir() else name
+    """A directory's own name, of the model of a training run that of the run; a hub id as it is."""
+    if not Path(name).is_dir():
+        return name
+    place = Path(name).resolve()
+    return place.parent.name if place.name == RUN_MODEL else place.name
 
 
 def _first_token(tokenizer: Any) -> str | None:
