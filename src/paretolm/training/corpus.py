@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
+import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from ..errors import TextError
+from ..evaluation.packed import kind, unpacked
 
 PLAIN = (".txt", ".md", ".rst")
 LINES = (".jsonl", ".ndjson")
-HELD_OUT = ("valid", "validation", "dev", "test", "eval", "heldout")
-"""Files and folders of these names are never trained on."""
+HELD_OUT = ("valid", "validation", "val", "dev", "test", "eval", "heldout")
+"""Files, folders and splits of these names are never trained on; test-00000-of-00002 and wiki.test.txt have one too."""
+_FOR_VALIDATION = HELD_OUT[:4]
+_SHARD = re.compile(r"[-_]?\d.*")
+_DAMAGED = 0.1  # share of signs that are no UTF-8, beyond which a file is no text
 
 
 @dataclass(frozen=True)
@@ -37,23 +39,25 @@ class Corpus:
     @classmethod
     def find(cls, path: Path, valid: Path | None = None) -> Corpus:
         """The files of a path. Of a directory, those called valid are for validation and other held-out names are
-        left alone. Raises TextError where nothing is left to train on."""
-        files = _files(path)
+        left alone; what is for validation is never trained on. Raises TextError where nothing is left to train on."""
+        files, given = _files(path), _files(valid) if valid else []
         if path.is_file():
-            return cls(tuple(files), tuple(_files(valid)) if valid else (), ())
-        held = [f for f in files if _held_out(f.relative_to(path))]
-        train = tuple(f for f in files if f not in held)
+            held, own = [], []
+        else:
+            held = [f for f in files if any(map(_held_out, f.relative_to(path).parts))]
+            own = [f for f in held if _held_out(f.relative_to(path).parts[0]) in _FOR_VALIDATION]
+        chosen = given or own
+        apart = {f.resolve() for f in (*held, *chosen)}
+        train = tuple(f for f in files if f.resolve() not in apart)
         if not train:
-            raise TextError(f"{path} holds no text to train on: a directory needs {', '.join(PLAIN + LINES)} files")
-        own = [f for f in held if f.parent == path and _stem(f) in ("valid", "validation", "dev")]
-        chosen = _files(valid) if valid else own
+            raise TextError(f"{path} holds no text to train on beside what is held out")
         return cls(train, tuple(chosen), tuple(f for f in held if f not in chosen))
 
     def fingerprint(self) -> str:
         """sha256 over the bytes of all files."""
         digest = hashlib.sha256()
         for path in (*self.train, *self.valid):
-            with path.open("rb") as file:
+            with unpacked(path) as (_, file):
                 digest.update(hashlib.file_digest(file, "sha256").digest())
         return digest.hexdigest()
 
@@ -63,7 +67,10 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.exists():
         raise TextError(f"there is no text at {path}")
-    return sorted(p for p in path.rglob("*") if p.is_file() and _kind(p) in PLAIN + LINES and not _hidden(p, path))
+    found = sorted(p for p in path.rglob("*") if p.is_file() and kind(p) in PLAIN + LINES and not _hidden(p, path))
+    if not found:
+        raise TextError(f"{path} holds no text: a directory needs {', '.join(PLAIN + LINES)} files")
+    return found
 
 
 def _hidden(file: Path, root: Path) -> bool:
@@ -72,25 +79,25 @@ def _hidden(file: Path, root: Path) -> bool:
     )
 
 
-def _kind(path: Path) -> str:
-    return Path(path.stem).suffix.lower() if path.suffix == ".zst" else path.suffix.lower()
-
-
 def _stem(path: Path) -> str:
     return path.name.split(".")[0].lower()
 
 
-def _held_out(inside: Path) -> bool:
-    return _stem(inside) in HELD_OUT or any(part.lower() in HELD_OUT for part in inside.parts[:-1])
+def _held_out(name: str) -> str:
+    """The held-out name in that of a file or folder, else ''."""
+    for word in name.lower().split("."):
+        if _SHARD.sub("", word) in HELD_OUT:
+            return _SHARD.sub("", word)
+    return ""
 
 
 class Documents:
     """The documents of files, one after the other; a JSON line without text is skipped.
 
-    held_out: JSON lines of a held-out split alone, else all but them. read: bytes of the files (packed, where they
-    are) that are behind us; size: of all."""
+    held_out: JSON lines of a held-out split alone, or all but them, or (None) all. read: bytes of the files (packed,
+    where they are) that are behind us; size: of all."""
 
-    def __init__(self, files: Sequence[Path], *, held_out: bool = False) -> None:
+    def __init__(self, files: Sequence[Path], *, held_out: bool | None = False) -> None:
         self._files, self._held_out = files, held_out
         self.size, self.read = sum(f.stat().st_size for f in files), 0
 
@@ -99,7 +106,7 @@ class Documents:
         for path in self._files:
             for document, place in _documents(path):
                 self.read = before + place
-                if document.held_out == self._held_out:
+                if self._held_out in (None, document.held_out):
                     yield document
             before += path.stat().st_size
 
@@ -107,34 +114,22 @@ class Documents:
 def _documents(path: Path) -> Iterator[tuple[Text, int]]:
     """Documents of a file, each with the place in the file where reading stands."""
     domain = _stem(path)
-    with _opened(path) as (file, raw):
-        if _kind(path) not in LINES:
-            yield Text(domain, file.read().decode("utf-8", errors="replace").replace("\0", "")), raw.tell()
+    with unpacked(path) as (file, raw):
+        if kind(path) not in LINES:
+            if (text := _plain(file.read(), path)).strip():
+                yield Text(domain, text), raw.tell()
             return
         for number, line in enumerate(file, 1):
             if document := _line(line, domain, f"{path} line {number}"):
                 yield document, raw.tell()
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """The text of a file, unpacked, and the file itself."""
-    try:
-        with path.open("rb") as file:
-            if path.suffix != ".zst":
-                yield file, file
-                return
-            try:
-                import zstandard
-            except ImportError:
-                raise TextError(f"{path} is packed with zstandard: pip install 'paretolm[train]' first") from None
-            try:
-                with zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True) as stream:
-                    yield io.BufferedReader(stream), file
-            except zstandard.ZstdError as error:
-                raise TextError(f"{path} is not packed with zstandard, or is cut short: {error}") from None
-    except OSError as error:
-        raise TextError(f"{path} cannot be read: {error.strerror or error}") from None
+def _plain(data: bytes, path: Path) -> str:
+    """The text of a file. Raises TextError where it is none."""
+    text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="replace")
+    if text.count("\ufffd") + text.count("\0") > _DAMAGED * len(text):
+        raise TextError(f"{path} is not text: give UTF-8 text ({', '.join(PLAIN)}) or JSON lines ({', '.join(LINES)})")
+    return text.replace("\0", "")
 
 
 def _line(line: bytes, domain: str, where: str) -> Text | None:
@@ -142,11 +137,12 @@ def _line(line: bytes, domain: str, where: str) -> Text | None:
         return None
     try:
         record = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TextError(f"{where} is not JSON: {error}") from None
     if not isinstance(record, dict) or not isinstance(record.get("text"), str):
         raise TextError(f"{where} has no field text that is a string")
-    if not record["text"].strip():
+    text = record["text"].replace("\0", "").encode("utf-8", errors="replace").decode()  # JSON may hold half surrogates
+    if not text.strip():
         return None
-    held_out = record.get("split") in HELD_OUT
-    return Text(str(record.get("domain") or domain), record["text"].replace("\0", ""), held_out)
+    held_out = bool(_held_out(str(record.get("split") or "")))
+    return Text(str(record.get("domain") or domain), text, held_out)
