@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from ..contracts.knobs import check_knobs, knob
 from ..errors import UserError, nearest
@@ -30,6 +30,8 @@ _KINDS: dict[str, type[Part]] = {
 class Vocabulary:
     """How the tokenizer is trained, where none is given."""
 
+    name: ClassVar[str] = "tokenizer"
+
     vocab_size: int = knob(8192, low=260, high=65536)
 
 
@@ -37,12 +39,18 @@ class Vocabulary:
 class Checkpoints:
     """every: steps between them; the last two are kept. keep: steps whose weights stay for good."""
 
+    name: ClassVar[str] = "checkpoints"
+
     every: int = knob(200, low=1)
     keep: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
+    """How often bits per byte on held-out text are measured, and on how much of it."""
+
+    name: ClassVar[str] = "validation"
+
     every: int = knob(200, low=1, help="steps between them")
     sequences: int = knob(16, low=1, help="of each domain")
 
@@ -116,7 +124,7 @@ def read_run(run: str, changes: Sequence[str] = ()) -> RunSettings:
         raise UserError(f"there is no file {run}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UserError(f"{run} cannot be read as TOML: {error}") from None
-    for change in changes:
+    for change in sorted(changes, key=_names_a_part, reverse=True):
         _change(table, change)
     return settings_of(table, run)
 
@@ -126,8 +134,10 @@ def settings_of(table: Mapping[str, Any], where: str) -> RunSettings:
     made = dict(table)
     made.setdefault("name", Path(where).stem)
     for key, kind in _KINDS.items():
-        if not isinstance(made.get(key), Mapping):
+        if key not in made:
             raise UserError(f"{where} lacks the table [{key}]")
+        if not isinstance(made[key], Mapping):
+            raise UserError(f"{where}: {key} is a table, so write {key}.name=...")
         made[key] = make_part(kind, made[key], f"{where} [{key}]")
     groups = {"tokenizer": Vocabulary, "checkpoints": Checkpoints, "validation": Validation}
     for key, group in groups.items():
@@ -151,4 +161,10 @@ def _change(table: dict[str, Any], change: str) -> None:
         table = table.setdefault(word, {})
         if not isinstance(table, dict):
             raise UserError(f"{key.strip()}: {word} is a value, not a table")
+    if _names_a_part(change) and table.get(last) != value:
+        table.clear()  # the settings of the part before mean nothing to another
     table[last] = value
+
+
+def _names_a_part(change: str) -> bool:
+    return change.partition("=")[0].strip() in [f"{key}.name" for key in _KINDS]

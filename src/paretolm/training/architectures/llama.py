@@ -29,6 +29,8 @@ class Llama(Architecture):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.head_dim % 2:
+            raise UserError(f"llama: head_dim must be even, as rotary positions turn pairs, not {self.head_dim}")
         if self.num_attention_heads % self.num_key_value_heads:
             raise UserError(
                 f"llama: {self.num_attention_heads} query heads cannot share {self.num_key_value_heads} KV heads evenly"
