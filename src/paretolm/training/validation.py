@@ -31,7 +31,7 @@ class Validator:
 
     @torch.inference_mode()
     def measure(self, model: nn.Module, device: torch.device) -> dict[str, float]:
-        """Bits per byte of each domain and of 'all' together."""
+        """Bits per byte of 'all' together and of each domain, one that is called 'all' left out."""
         nats: dict[str, float] = {}
         sizes: dict[str, int] = {}
         for name, sequences in self._batches.items():
@@ -40,7 +40,7 @@ class Validator:
                 ids, real = self._padded(sequences[i : i + TOGETHER])
                 nats[name] += _nats(model, ids.to(device), real.to(device))
                 sizes[name] += int(self._bytes[ids[:, 1:]][real].sum())
-        found = {name: nats[name] / math.log(2) / sizes[name] for name in nats if sizes[name]}
+        found = {name: nats[name] / math.log(2) / sizes[name] for name in nats if sizes[name] and name != "all"}
         return {"all": sum(nats.values()) / math.log(2) / max(1, sum(sizes.values())), **found}
 
     def _padded(self, sequences: list[np.ndarray]) -> tuple[Tensor, Tensor]:
