@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -32,18 +33,17 @@ def new_model(model_type: str, config: Mapping[str, Any], seed: int) -> PreTrain
         raise ModelError(f"no model of type {model_type!r} can be made of this config: {first_line(error)}") from error
 
 
-def write_model(model: PreTrainedModel, directory: Path, dtype: torch.dtype | None = None) -> None:
-    """config.json and model.safetensors in `directory`; another dtype is written from a copy of the tensors."""
+def write_model(model: PreTrainedModel, directory: Path, stored: torch.dtype | None = None) -> None:
+    """config.json and model.safetensors in `directory`.
+
+    stored: dtype of the numbers in the file, by default the model's own; the model loads in its own either way."""
+    tied = set(model.all_tied_weights_keys)
+    tensors = {name: t for name, t in model.state_dict().items() if name not in tied}
+    if stored is not None:
+        tensors = {name: t.to(stored) if t.is_floating_point() else t for name, t in tensors.items()}
     with quiet():
-        if dtype is None:
-            model.save_pretrained(directory)
-            return
-        cast = {name: t.to(dtype) if t.is_floating_point() else t for name, t in model.state_dict().items()}
-        model.save_pretrained(directory, state_dict=cast)
-    config = AutoConfig.from_pretrained(directory)
-    config.dtype = dtype
-    config.architectures = [type(model).__name__]
-    config.save_pretrained(directory)
+        model.save_pretrained(directory, state_dict=tensors)
+    shutil.copymode(directory / "config.json", directory / "model.safetensors")  # safetensors lets nobody else read
 
 
 def read_weights(model: PreTrainedModel, directory: Path) -> None:

@@ -61,15 +61,16 @@ def command(
     options = {"valid": valid, "tokenizer": tokenizer, "device": device, "stop_after": stop_after}
     kind = None if dtype is None else as_dtype(dtype)
     done = train(settings, text or text_path(), to, dtype=kind, progress=progress_for(quiet), **options)  # type: ignore[arg-type]
-    _tell(done, settings.steps, as_json)
-    if done.stopped and stop_after is None:
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        _tell(done, settings.steps, as_json)
+    if done.interrupted:
         sys.exit(130)
 
 
 def _tell(done: Finished, steps: int, as_json: bool) -> None:
     bits = f", {done.valid['all']:.3f} bits per byte on held-out text" if done.valid else ""
-    tail = "stopped; the same command goes on" if done.stopped else f"model in {done.model}"
+    tail = f"model in {done.model}" if done.model else "stopped; the same command goes on"
     print(f"step {done.step} of {steps}, loss {done.loss:.3f}{bits}: {tail}")
     if as_json:
         facts = {"step": done.step, "loss": done.loss, "tokens": done.tokens, "valid": done.valid}
-        print(json.dumps({**facts, "model": str(done.model), "stopped": done.stopped}))
+        print(json.dumps({**facts, "model": str(done.model) if done.model else None}))

@@ -5,11 +5,11 @@ random numbers at once."""
 
 from __future__ import annotations
 
-import errno
 import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from tokenizers import Tokenizer
@@ -17,6 +17,7 @@ from torch.optim import Optimizer
 
 from ..bridge.fresh import Model, read_weights, write_model
 from ..errors import RunError, UserError
+from .files import NOT_WRITTEN, whole
 from .settings import RunSettings
 from .tokenizer import write_tokenizer
 
@@ -63,30 +64,26 @@ class Checkpoints:
 
         Raises RunError on a full disk; what was there before stays."""
         assert self._tokenizer is not None
-        final = self._directory / f"{step:07d}"
-        partial = self._directory / f".{step:07d}.partial"
-        shutil.rmtree(partial, ignore_errors=True)
-        try:
-            partial.mkdir(parents=True)
+        for left in self._directory.glob(".*.partial"):  # by a process that was killed
+            shutil.rmtree(left)
+        with whole(self._directory / f"{step:07d}") as partial:
             write_model(model, partial)
             write_tokenizer(self._tokenizer, partial, self._settings.sequence_length)
             torch.save([o.state_dict() for o in optimizers], partial / STATE)
             about = {"step": step, "settings": self._settings.identity, "text": self._text}
             (partial / ABOUT).write_text(json.dumps(about) + "\n", encoding="utf-8")
-        except (OSError, RuntimeError) as error:  # torch reports a failed write as RuntimeError
-            shutil.rmtree(partial, ignore_errors=True)
-            raise RunError(_why(error, final)) from error
-        shutil.rmtree(final, ignore_errors=True)
-        partial.rename(final)
         self._forget()
 
     def read(self, path: Path, model: Model, optimizers: Sequence[Optimizer]) -> int:
-        """The step done; weights and optimizer states are put in place."""
-        read_weights(model, path)
-        states = torch.load(path / STATE, map_location="cpu", weights_only=True)
-        for optimizer, state in zip(optimizers, states, strict=True):
-            optimizer.load_state_dict(state)
-        return int(json.loads((path / ABOUT).read_text(encoding="utf-8"))["step"])
+        """The step done; weights and optimizer states are put in place. Raises RunError for a damaged checkpoint."""
+        try:
+            read_weights(model, path)
+            states = torch.load(path / STATE, map_location="cpu", weights_only=True)
+            for optimizer, state in zip(optimizers, states, strict=True):
+                optimizer.load_state_dict(state)
+            return int(json.loads((path / ABOUT).read_text(encoding="utf-8"))["step"])
+        except (*NOT_WRITTEN, ValueError, KeyError, EOFError, UnpicklingError) as error:
+            raise RunError(f"{path} is damaged: remove it, and the same command goes on from the one before") from error
 
     def _all(self) -> list[Path]:
         return sorted(p for p in self._directory.glob("[0-9]*") if (p / ABOUT).exists())
@@ -100,22 +97,17 @@ class Checkpoints:
                 shutil.rmtree(path)
 
 
-def _why(error: Exception, path: Path) -> str:
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    reason = "the disk is full" if full or "No space left" in str(error) else f"{error}".splitlines()[0]
-    return f"the checkpoint {path} could not be written: {reason}. Make room; the same command then goes on"
+def check_room(directory: Path, parameters: int, settings: RunSettings) -> None:
+    """Raises UserError before any work where the disk cannot hold what is still to be written.
 
-
-def room_needed(model: Model) -> int:
-    """Bytes that a run's checkpoints need at most: weights and up to two optimizer states in float32, one too many
-    while the newest is written."""
-    return 3 * 4 * sum(p.numel() for p in model.parameters()) * (RECENT + 1)
-
-
-def check_room(directory: Path, model: Model) -> None:
-    """Raises UserError before any work where the disk cannot hold the checkpoints."""
-    need, free = room_needed(model), shutil.disk_usage(directory).free
-    if free < need:
+    Weights and two states of the optimizer in float32, once more while the newest is written; the weights of those to
+    keep; the finished model in two bytes."""
+    states, kept = RECENT + 1, len(settings.checkpoints.keep)
+    need = parameters * (3 * 4 * states + 4 * kept + 2)
+    have = sum(f.stat().st_size for kind in ("*.safetensors", "*.pt") for f in directory.rglob(kind))
+    free = shutil.disk_usage(directory).free
+    if free < need - have:
         raise UserError(
-            f"{directory} has {free / 2**20:.0f} MiB free, but checkpoints of this model need {need / 2**20:.0f} MiB"
+            f"{directory} has {free / 2**20:,.0f} MiB free, but the checkpoints of this run take another "
+            f"{(need - have) / 2**20:,.0f} MiB: make room, or give another --to"
         )

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 
 from ..errors import RunError
 
-NOT_WRITTEN = (OSError, RuntimeError, SafetensorError)  # Python, torch and safetensors each have their own
-_FULL = 1 << 20  # bytes free, below which a write that failed for reasons of its own failed for want of room
+NOT_WRITTEN = (OSError, RuntimeError, SafetensorError)  # Python's, torch's and safetensors' word for it
+_FULL = 1 << 20  # bytes free, below which a write failed for want of room whatever torch says of it
 
 
 @contextmanager
@@ -38,9 +38,12 @@ def whole(directory: Path) -> Iterator[Path]:
 
 def unwritten(error: Exception, path: Path) -> RunError:
     """The sentence for a write that failed."""
-    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    if full or "No space left" in str(error) or shutil.disk_usage(path.parent).free < _FULL:
-        reason = "the disk is full"
-    else:
-        reason = getattr(error, "strerror", None) or f"{error}".partition("\n")[0]
-    return RunError(f"{path} could not be written: {reason}. Make room; the same command then goes on")
+    known = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    if known or "No space left" in str(error) or _free(path) < _FULL:
+        return RunError(f"{path} could not be written, the disk is full: make room, and the same command goes on")
+    reason = getattr(error, "strerror", None) or str(error).partition("\n")[0]
+    return RunError(f"{path} could not be written: {reason}; where that is mended, the same command goes on")
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(next(p for p in path.absolute().parents if p.exists())).free

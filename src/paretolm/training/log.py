@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,9 @@ class Log:
     """Records with a step each; those beyond the step a run goes on from are dropped, as they come again."""
 
     def __init__(self, path: Path, step: int) -> None:
-        kept = [r for r in read_log(path) if r["step"] <= step]
+        self.kept = [r for r in read_log(path) if r["step"] <= step]
         partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(r) + "\n" for r in kept), encoding="utf-8")
+        partial.write_text("".join(json.dumps(r) + "\n" for r in self.kept), encoding="utf-8")
         partial.replace(path)
         self._file = path.open("a", encoding="utf-8")
 
@@ -22,8 +23,12 @@ class Log:
         self._file.write(json.dumps(record) + "\n")
         self._file.flush()
 
-    def close(self) -> None:
-        self._file.close()
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with suppress(OSError):  # a full disk was told of by the write before
+            self._file.close()
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -29,7 +29,11 @@ LOG_EVERY = 10  # steps
 
 
 class Stopped(Exception):
-    """The run ended early, with a checkpoint."""
+    """The run ended early, with a checkpoint. interrupted: by a signal."""
+
+    def __init__(self, interrupted: bool) -> None:
+        super().__init__()
+        self.interrupted = interrupted
 
 
 class Loop:
@@ -71,9 +75,16 @@ class Loop:
                 self.progress.say(f"going on after step {self.step}")
         self.world.share_weights(self.model)
 
-    def log_to(self, path: Path) -> None:
-        if self.world.first:
-            self.log = Log(path, self.step)
+    @contextmanager
+    def logging(self, path: Path) -> Iterator[None]:
+        """Where the first process logs; what stands there of the steps done is taken for known."""
+        if not self.world.first:
+            yield
+            return
+        with Log(path, self.step) as self.log:
+            for record in self.log.kept:
+                self.loss, self.valid = record.get("loss", self.loss), record.get("valid", self.valid)
+            yield
 
     def run(self, stop_after: int | None = None) -> None:
         """Steps until the run is done. Raises Stopped after a signal or `stop_after` steps, RunError for a loss
@@ -90,8 +101,8 @@ class Loop:
                 loss, norm = self._step(batches)
                 losses.append(loss)
                 self.step += 1
-                ends = self.step == settings.steps or self.step - first == stop_after
-                ends = self.world.any(ends or self._asked_to_stop)
+                interrupted = self.world.any(self._asked_to_stop)
+                ends = interrupted or self.step == settings.steps or self.step - first == stop_after
                 saves = ends or self.step % settings.checkpoints.every == 0 or self.step in settings.checkpoints.keep
                 checks = ends or self.step % settings.validation.every == 0
                 if saves or checks or self.step % LOG_EVERY == 0:
@@ -104,7 +115,7 @@ class Loop:
                 if saves or checks:
                     start, since = time.monotonic(), self.step
                 if ends and self.step < settings.steps:
-                    raise Stopped
+                    raise Stopped(interrupted)
 
     def _batches(self, step: int) -> list[Batch]:
         """This process's sequences of a step, in batches that are read at once."""
@@ -140,13 +151,14 @@ class Loop:
         return total, norm
 
     def _report(self, losses: list[Tensor], norm: Tensor, seconds: float) -> None:
-        """Logs the mean of the losses since the last time. Raises RunError where it is no number."""
-        if losses:
-            self.loss = float(torch.stack(losses).mean())
-        if not math.isfinite(self.loss) or not math.isfinite(float(norm)):
+        """Logs the mean of the losses since the last time. Raises RunError where it, or a weight, is no number."""
+        self.loss = float(torch.stack(losses).mean())
+        weights = all(bool(p.isfinite().all()) for p in self.model.parameters())
+        if not (math.isfinite(self.loss) and math.isfinite(float(norm)) and weights):
             raise RunError(
-                f"the loss is {self.loss} and the gradients' norm {float(norm)} at step {self.step}. Checkpoints up to "
-                "then are kept: give smaller learning rates (--set optimizer.lr=...) and another --to"
+                f"by step {self.step} the loss is {self.loss:.4g}, the gradients' norm {float(norm):.4g} and the weights "
+                f"are {'numbers' if weights else 'no numbers'}; checkpoints up to then are kept: give smaller learning "
+                "rates (--set optimizer.lr=...) and another --to"
             )
         pace = self.settings.batch_size * self.settings.sequence_length / seconds
         if self.log is None:
@@ -174,10 +186,11 @@ class Loop:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """Ctrl-C and SIGTERM end the run after the step at hand."""
+        """Ctrl-C and SIGTERM end the run after the step at hand; the same one again ends it at once."""
 
-        def ask(*_: Any) -> None:
+        def ask(number: int, _: Any) -> None:
             self._asked_to_stop = True
+            signal.signal(number, before[signal.Signals(number)])
 
         before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
         try:

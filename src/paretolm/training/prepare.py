@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import shutil
 from pathlib import Path
 
 from tokenizers import Tokenizer
 
 from ..errors import TextError
+from .checkpoint import Checkpoints
 from .contracts import Source
 from .corpus import Corpus, Documents
+from .files import whole
 from .progress import Progress
 from .settings import RunSettings
-from .tokenizer import FILE, read_tokenizer, special_ids, train_tokenizer, write_tokenizer
+from .tokenizer import read_tokenizer, special_ids, train_tokenizer, write_tokenizer
 from .tokens import TokenFile, write_tokens
 
 FEWEST = 20  # windows of text; fewer are learned by heart within a few steps
@@ -24,30 +26,33 @@ def prepare(
     to: Path,
     corpus: Corpus,
     given: Path | None,
-    check: Callable[[str], None],
+    checkpoints: Checkpoints,
     progress: Progress,
 ) -> None:
     """Leaves `tokenizer` and `tokens` in the directory of the run.
 
-    check: hears what identifies the text and its tokens, and raises where an earlier run here had others."""
+    Raises UserError where the checkpoints there are of other settings, of another text or tokenizer."""
     if corpus.set_aside:
         progress.say(f"held out and not read: {', '.join(f.name for f in corpus.set_aside)}")
-    tokenizer = _tokenizer(settings, to / "tokenizer", corpus, given, progress)
+    begun = checkpoints.last() is not None
+    tokenizer = _tokenizer(settings, corpus, to / "tokenizer" if begun and given is None else given, progress)
     identity = hashlib.sha256((corpus.fingerprint() + tokenizer.to_str()).encode()).hexdigest()
-    check(identity)
-    write_tokenizer(tokenizer, to / "tokenizer", settings.sequence_length)
-    valid = Documents(corpus.valid) if corpus.valid else Documents(corpus.train, held_out=True)
+    checkpoints.check(identity)
+    if not begun:
+        with whole(to / "tokenizer") as partial:
+            write_tokenizer(tokenizer, partial, settings.sequence_length)
+    valid = Documents(corpus.valid, held_out=None) if corpus.valid else Documents(corpus.train, held_out=True)
     for name, documents in (("train", Documents(corpus.train)), ("valid", valid)):
         if name == "train" or any(True for _ in documents):
             progress.begin(f"encoding {name}", documents.size)
             write_tokens(to / "tokens" / name, documents, tokenizer, identity, progress.advance)
+        else:
+            shutil.rmtree(to / "tokens" / name, ignore_errors=True)
 
 
-def _tokenizer(settings: RunSettings, home: Path, corpus: Corpus, given: Path | None, progress: Progress) -> Tokenizer:
+def _tokenizer(settings: RunSettings, corpus: Corpus, given: Path | None, progress: Progress) -> Tokenizer:
     if given is not None:
         return read_tokenizer(given)
-    if (home / FILE).exists():
-        return read_tokenizer(home)
     progress.say(f"training a tokenizer of {settings.tokenizer.vocab_size} entries")
     return train_tokenizer((d.text for d in Documents(corpus.train)), settings.tokenizer.vocab_size)
 

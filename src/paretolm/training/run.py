@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from . import log
 from .checkpoint import Checkpoints, check_room
 from .contracts import Source
 from .corpus import Corpus
+from .files import unwritten, whole
 from .loop import Loop, Stopped
 from .prepare import open_source, prepare
 from .progress import Progress
@@ -32,14 +33,15 @@ from .world import World, joined
 
 @dataclass(frozen=True)
 class Finished:
-    """What a run ended with. model: its directory. valid: bits per byte by domain, empty without held-out text."""
+    """What a call ended with. model: its directory, None before the run is done. valid: bits per byte by domain,
+    empty without held-out text. interrupted: by a signal rather than after the steps asked for."""
 
-    model: Path
+    model: Path | None
     step: int
     loss: float
     tokens: int
     valid: dict[str, float]
-    stopped: bool
+    interrupted: bool
 
 
 def train(
@@ -60,16 +62,22 @@ def train(
     stop_after: steps after which this call stops although the run is not done; the next one goes on.
     Raises UserError and TextError for settings or text that cannot work, RunError for a loss that is no number
     or a full disk; what was written last stays."""
+    if dtype not in (None, torch.float32, torch.bfloat16):
+        raise UserError(f"a model is trained in float32 or bfloat16, not {dtype}".replace("torch.", ""))
+    if to.exists() and not to.is_dir():
+        raise UserError(f"{to} is a file: a run needs a directory of its own")
     progress, corpus = progress or Progress(), Corpus.find(text, valid)
     with joined(device) as world:
         if not world.first:
             progress = Progress()
-        to.mkdir(parents=True, exist_ok=True)
-        with _alone(to, world):
-            try:
+        try:
+            to.mkdir(parents=True, exist_ok=True)
+            with _alone(to, world):
                 return _Run(settings, to, world, progress).go(corpus, tokenizer, dtype, stop_after)
-            finally:
-                progress.end()
+        except OSError as error:
+            raise unwritten(error, Path(error.filename or to)) from error
+        finally:
+            progress.end()
 
 
 @contextmanager
@@ -92,51 +100,62 @@ class _Run:
         self.checkpoints = Checkpoints(to / "checkpoints", settings)
 
     def go(self, corpus: Corpus, tokenizer: Path | None, dtype: torch.dtype | None, stop_after: int | None) -> Finished:
+        if self.settings.batch_size % self.world.size:
+            raise UserError(
+                f"batch_size {self.settings.batch_size} cannot be shared evenly by {self.world.size} processes"
+            )
         if self.world.first:
-            prepare(self.settings, self.to, corpus, tokenizer, self.checkpoints.check, self.progress)
+            self._check_room(tokenizer)
+            prepare(self.settings, self.to, corpus, tokenizer, self.checkpoints, self.progress)
         self.world.wait()
         own = read_tokenizer(self.to / "tokenizer")
         source = open_source(self.settings, self.to, own, self.progress)
         self.checkpoints.describe(own, source.text.identity)
-        model = self._model(own)
+        model = self._model(own.get_vocab_size(), special_ids(own)).to(self.world.device)
         validator = self._validator(source, own)
         loop = Loop(self.settings, model, source, self.world, dtype, validator, self.checkpoints, self.progress)
         loop.restore()
         if self.world.first:
             (self.to / "run.toml").write_text(toml(self.settings), encoding="utf-8")
-        loop.log_to(self.to / "log.jsonl")
+        with loop.logging(self.to / "log.jsonl"):
+            return self._run(loop, stop_after, own)
+
+    def _run(self, loop: Loop, stop_after: int | None, tokenizer: Tokenizer) -> Finished:
+        begun, interrupted = loop.step, False
         try:
             loop.run(stop_after)
-        except Stopped:
-            return self._finish(loop, model, own, stopped=True)
-        return self._finish(loop, model, own, stopped=False)
-
-    def _model(self, tokenizer: Tokenizer) -> Model:
-        architecture = self.settings.architecture
-        vocabulary, special = tokenizer.get_vocab_size(), special_ids(tokenizer)
-        config = architecture.config(vocabulary, self.settings.sequence_length, special)
-        model = new_model(architecture.model_type(), config, self.settings.seed)
+        except Stopped as stopped:
+            interrupted = stopped.interrupted
+        home, done = self.to / "model", loop.step == self.settings.steps
         if self.world.first:
-            check_room(self.to, model)
-        return model.to(self.world.device)
+            if not log.plot(log.read_log(self.to / "log.jsonl"), self.to / "loss.png"):
+                self.progress.say("no picture of the loss: pip install 'paretolm[train]' for matplotlib")
+            if done and (loop.step > begun or not home.exists()):
+                with whole(home) as partial:
+                    write_model(loop.model, partial, torch.bfloat16)
+                    write_tokenizer(tokenizer, partial, self.settings.sequence_length)
+        self.world.wait()
+        return Finished(home if done else None, loop.step, loop.loss, loop.tokens, loop.valid, interrupted)
+
+    def _check_room(self, tokenizer: Path | None) -> None:
+        """Before anything is read or written; the model is made without memory, of the largest vocabulary it may get."""
+        vocabulary = self.settings.tokenizer.vocab_size
+        if tokenizer is not None:
+            vocabulary = read_tokenizer(tokenizer).get_vocab_size()
+        with torch.device("meta"):
+            model = self._model(vocabulary, {"bos": 0, "eos": 1, "pad": 2})
+        check_room(self.to, model.num_parameters(), self.settings)
+
+    def _model(self, vocabulary: int, special: Mapping[str, int]) -> Model:
+        architecture = self.settings.architecture
+        config = architecture.config(vocabulary, self.settings.sequence_length, special)
+        return new_model(architecture.model_type(), config, self.settings.seed)
 
     def _validator(self, source: Source, tokenizer: Tokenizer) -> Validator | None:
         home = self.to / "tokens" / "valid"
         if not home.exists() or not self.world.first:
             return None
         return Validator(TokenFile.open(home), source, token_bytes(tokenizer), self.settings.validation.sequences)
-
-    def _finish(self, loop: Loop, model: Model, tokenizer: Tokenizer, stopped: bool) -> Finished:
-        home = self.to / "model"
-        if self.world.first:
-            records = log.read_log(self.to / "log.jsonl")
-            if not log.plot(records, self.to / "loss.png"):
-                self.progress.say("no picture of the loss: pip install 'paretolm[train]' for matplotlib")
-            if not stopped:
-                write_model(model, home, torch.bfloat16)
-                write_tokenizer(tokenizer, home, self.settings.sequence_length)
-        self.world.wait()
-        return Finished(home, loop.step, loop.loss, loop.tokens, loop.valid, stopped)
 
 
 def toml(settings: RunSettings) -> str:

@@ -22,6 +22,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
 
     A digit is a token of its own, so that a number is copied digit by digit."""
     tokenizer = Tokenizer(models.BPE())
+    tokenizer.encode_special_tokens = True  # <eos> in a text is five characters, not the end of a text
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
@@ -50,8 +51,7 @@ def _sample(texts: Iterable[str]) -> Iterator[str]:
 
 def write_tokenizer(tokenizer: Tokenizer, directory: Path, length: int) -> None:
     """tokenizer.json and the config beside it; length: what the model was trained on."""
-    directory.mkdir(parents=True, exist_ok=True)
-    tokenizer.save(str(directory / FILE))
+    (directory / FILE).write_text(tokenizer.to_str(pretty=True), encoding="utf-8")
     config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": BOS,
@@ -64,7 +64,9 @@ def write_tokenizer(tokenizer: Tokenizer, directory: Path, length: int) -> None:
 
 
 def read_tokenizer(directory: Path) -> Tokenizer:
-    """Of a directory, or of the file itself. Raises ModelError where it has no beginning and end of text."""
+    """Of a directory, or of the file itself; words like <eos> in a text are text to it.
+
+    Raises ModelError where it has no beginning and end of text, or other tokens than bytes."""
     file = directory / FILE if directory.is_dir() else directory
     try:
         tokenizer = Tokenizer.from_file(str(file))
@@ -73,6 +75,9 @@ def read_tokenizer(directory: Path) -> Tokenizer:
     lacking = [t for t in (BOS, EOS, PAD) if tokenizer.token_to_id(t) is None]
     if lacking:
         raise ModelError(f"the tokenizer {file} has no {', '.join(lacking)}; leave it out to train one")
+    if set("".join(tokenizer.get_vocab())) - set(pre_tokenizers.ByteLevel.alphabet()):
+        raise ModelError(f"the tokenizer {file} is not a byte-level one; leave it out to train one")
+    tokenizer.encode_special_tokens = True
     return tokenizer
 
 

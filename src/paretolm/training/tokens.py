@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -14,6 +13,7 @@ from tokenizers import Tokenizer
 
 from ..errors import TextError
 from .corpus import Documents
+from .files import whole
 from .tokenizer import special_ids
 
 _BATCH = 256  # documents encoded at once
@@ -33,9 +33,10 @@ class TokenFile:
     @classmethod
     def open(cls, directory: Path) -> TokenFile:
         about = json.loads((directory / "about.json").read_text(encoding="utf-8"))
-        table = np.load(directory / "documents.npz")
+        with np.load(directory / "documents.npz") as table:
+            ends, domains = table["ends"], table["domains"]
         ids = np.memmap(directory / "tokens.bin", dtype=about["dtype"], mode="r")
-        return cls(ids, table["ends"], table["domains"], tuple(about["names"]), about["identity"])
+        return cls(ids, ends, domains, tuple(about["names"]), about["identity"])
 
     def documents(self, domain: int) -> Iterator[np.ndarray]:
         """The ids of each document of a domain, without the end."""
@@ -51,30 +52,29 @@ def write_tokens(
 
     tell hears how many bytes of the files are read. Raises TextError where there is no text."""
     about = directory / "about.json"
-    if about.exists() and json.loads(about.read_text(encoding="utf-8"))["identity"] == identity:
-        return TokenFile.open(directory)
-    partial = directory.with_name(directory.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    if not about.exists() or json.loads(about.read_text(encoding="utf-8"))["identity"] != identity:
+        with whole(directory) as partial:
+            _write(partial, texts, tokenizer, identity, tell)
+    return TokenFile.open(directory)
+
+
+def _write(directory: Path, texts: Documents, tokenizer: Tokenizer, identity: str, tell: Callable[[int], None]) -> None:
     dtype = np.uint16 if tokenizer.get_vocab_size() <= 1 << 16 else np.uint32
     names: dict[str, int] = {}
     ends, domains, total = [], [], 0
     eos = special_ids(tokenizer)["eos"]
-    with (partial / "tokens.bin").open("wb") as file:
+    with (directory / "tokens.bin").open("wb") as file:
         waiting = iter(texts)
         while batch := list(islice(waiting, _BATCH)):
             encoded = tokenizer.encode_batch_fast([t.text for t in batch], add_special_tokens=False)
             for text, found in zip(batch, encoded, strict=True):
-                np.array([*found.ids, eos], dtype=dtype).tofile(file)
+                file.write(np.array([*found.ids, eos], dtype=dtype).tobytes())  # tofile passes over a full disk
                 total += len(found.ids) + 1
                 ends.append(total)
                 domains.append(names.setdefault(text.domain, len(names)))
             tell(texts.read)
     if not ends:
-        raise TextError(f"there is no text to make {directory.name} tokens of")
-    np.savez(partial / "documents.npz", ends=np.array(ends, np.int64), domains=np.array(domains, np.int32))
+        raise TextError("the text is empty: there is nothing to train on")
+    np.savez(directory / "documents.npz", ends=np.array(ends, np.int64), domains=np.array(domains, np.int32))
     facts = {"identity": identity, "dtype": np.dtype(dtype).name, "names": list(names), "tokens": total}
-    (partial / "about.json").write_text(json.dumps(facts), encoding="utf-8")
-    shutil.rmtree(directory, ignore_errors=True)
-    partial.rename(directory)
-    return TokenFile.open(directory)
+    (directory / "about.json").write_text(json.dumps(facts), encoding="utf-8")

@@ -60,8 +60,10 @@ class World:
 @contextmanager
 def joined(device: str) -> Iterator[World]:
     """The world of this process: torchrun's where it started us. Raises UserError for a device that is not there."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise UserError("there is no CUDA device here (or this torch is built without it); leave --device out")
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise UserError(f"there is no device {device!r} here, or this torch is built without it") from error
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         yield World(torch.device(device))
