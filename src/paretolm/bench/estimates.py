@@ -9,7 +9,6 @@ from ..evaluation.summary import Summary, summarise
 from .results import Estimate, Metric, Series
 
 DENSE = "dense"
-_LABELS = {"nll": "perplexity"}
 
 Rows = Mapping[str, Sequence[Row]]  # recipe -> its rows, the untouched model's under 'dense'
 
@@ -32,7 +31,7 @@ def _summaries(rows: Rows, seed: int, by: str | None = None) -> list[Summary]:
 
 def label(metric: str) -> str:
     """The name of a metric as it is shown."""
-    return _LABELS.get(metric, metric)
+    return METRICS[metric].label
 
 
 def metric_of(s: Summary) -> Metric:

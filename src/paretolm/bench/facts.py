@@ -118,7 +118,7 @@ def task_facts(lm: LM, line: str, source: TextSource, seed: int, limit: int | No
         "params": dataclasses.asdict(task),
         "sees": [s.value for s in Slot if s in task.sees],
         "mode": task.mode,
-        "code": code_hashes(sorted({str(Path(sys.modules[c.__module__].__file__ or "")) for c in _task_lineage(task)})),
+        "code": code_hashes(sorted(_task_sources(task))),
     }
     try:
         items = in_order(task.items(source, lm), task.seed, limit)
@@ -129,8 +129,11 @@ def task_facts(lm: LM, line: str, source: TextSource, seed: int, limit: int | No
     return facts | {"num_items": len(items), "num_documents": documents, "tokens": tokens}
 
 
-def _task_lineage(task: Task) -> list[type]:
-    return [c for c in type(task).__mro__ if issubclass(c, Task) and c is not Task]
+def _task_sources(task: Task) -> set[str]:
+    """The task's own source files, and the data it reads beside the text."""
+    lineage = [c for c in type(task).__mro__ if issubclass(c, Task) and c is not Task]
+    own = {str(Path(sys.modules[c.__module__].__file__ or "")) for c in lineage}
+    return own | {str(f) for f in task.files()}
 
 
 def describe_all(

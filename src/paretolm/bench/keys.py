@@ -19,7 +19,7 @@ from ..evaluation.machine import machine
 PACKAGE = Path(__file__).resolve().parent.parent
 # What every number goes through. A method or a task is hashed where it is used, so that adding one reruns nothing.
 _MODEL = ("errors.py", "contracts", "bridge", "recipes")
-_JUDGE = ("task.py", "rows.py", "source.py", "_files.py", "streams.py", "metrics", "tasks")
+_JUDGE = ("task.py", "rows.py", "source.py", "_files.py", "packed.py", "streams.py", "metrics", "tasks")
 _PROCESS = ("arms.py", "forked.py", "gauges.py", "isolated.py", "machine.py", "memory.py", "roofline.py", "speed.py")
 SHARED = {
     "quality": (*_MODEL, *(f"evaluation/{f}" for f in _JUDGE), "bench/measure.py", "bench/fitting.py"),
@@ -91,12 +91,16 @@ def shared_code(kind: str = "quality") -> str:
 
 
 def code_hashes(files: Iterable[str | Path]) -> dict[str, str]:
-    """File -> hash; a file that is gone has the empty hash."""
-    return {str(f): file_hash(Path(f)) for f in files}
+    """File -> hash; a file that is gone has the empty hash. Data may change while we run, source may not."""
+    return {str(f): (file_hash if Path(f).suffix == ".py" else _file_hash)(Path(f)) for f in files}
 
 
 @cache
 def file_hash(path: Path) -> str:
+    return _file_hash(path)
+
+
+def _file_hash(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 

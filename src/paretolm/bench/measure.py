@@ -112,15 +112,18 @@ class TaskRun:
         """Arms of one prefill together, the untouched model's first; an arm that reads on its own stands alone."""
         groups: dict[str, list[Arm]] = {}
         for arm in sorted((a for a in self.arms if a.alive), key=lambda a: not a.recipe.is_dense):
-            own = not arm.shares or self._generates(arm) or Slot.TOKENS in arm.slots
-            groups.setdefault(f"own {id(arm)}" if own else arm.prefill, []).append(arm)
+            groups.setdefault(f"own {id(arm)}" if self._reads_alone(arm) else arm.prefill, []).append(arm)
         return list(groups.values())
+
+    def _reads_alone(self, arm: Arm) -> bool:
+        return not arm.shares or self._generates(arm) or Slot.TOKENS in arm.slots
 
     def _group(self, group: list[Arm], batch: list[Item], bases: dict[str, Base]) -> None:
         wanted = set().union(*(a.missing for a in group))
         todo = [item for item in batch if item.id in wanted]
         snapshots: dict[str, Snapshot] = {}
-        if len(group) > 1 and todo:
+        shared = len(group) > 1 or (self.task.restarts and not self._reads_alone(group[0]))
+        if shared and todo:
             with self._blaming(group):
                 snapshots = self._prefill(group, todo)
         for arm in group:

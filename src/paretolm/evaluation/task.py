@@ -11,6 +11,7 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..contracts import Forward, Slot, knob
@@ -43,7 +44,7 @@ class Stream(Protocol):
 class Generator(Protocol):
     """The part of a session that generates."""
 
-    def generate(self, prompt: Any, *, max_new_tokens: int = ...) -> Any: ...
+    def generate(self, prompt: Any, *, max_new_tokens: int = ..., **kwargs: Any) -> Any: ...
 
 
 @dataclass
@@ -96,7 +97,8 @@ class Task(ABC):
 
     version is raised when the same knobs would give other numbers. sees: slots whose methods can change the
     score; a recipe none of whose slots is seen prints n/a. headline: the metric that ranks. needs_base: score
-    wants what the untouched model kept for the item.
+    wants what the untouched model kept for the item. restarts: score begins several times at the prompt's end, so
+    that a snapshot of it is worth its bytes also where no other recipe continues from it.
     """
 
     name: ClassVar[str] = ""
@@ -105,6 +107,7 @@ class Task(ABC):
     headline: ClassVar[str] = ""
     mode: ClassVar[Literal["stream", "generate"]] = "stream"
     needs_base: ClassVar[bool] = False
+    restarts: ClassVar[bool] = False
 
     seed: int = knob(0, low=0, help="draws documents, positions and facts")
 
@@ -123,6 +126,10 @@ class Task(ABC):
     @abstractmethod
     def score(self, run: Run, item: Item, base: Base | None) -> Scored:
         """base is None for the untouched model, which fills `Scored.keep` where the task needs a base."""
+
+    def files(self) -> tuple[Path, ...]:
+        """What is read beside the text, there or not: a score holds as long as these files are what they were."""
+        return ()
 
     def retokenised(self, item: Item, tokenizer: Any) -> Item:
         """The item's same text for a recipe whose session brings another tokenizer; the untouched model keeps

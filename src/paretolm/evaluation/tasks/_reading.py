@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -33,20 +34,44 @@ def step_through(stream: Stream, ids: Tensor, start: int, end: int, chunk: int) 
         yield a, stream.step(ids[:, a:b])
 
 
-def read_nll(stream: Stream, prompt_end: Forward, ids: Tensor, start: int, chunk: int) -> np.ndarray:
-    """Nats of each token ids[0, start:], read through the cache after a prompt of ids[:, :start]. Raises CellError
-    for what is no number."""
-    targets, end = ids[0], ids.shape[1]
-    found = [token_nll(prompt_end.logits[0, -1:], targets[start : start + 1])]
-    for at, out in step_through(stream, ids, start, end - 1, chunk):
-        width = out.logits.shape[1]
-        found.append(token_nll(out.logits[0], targets[at + 1 : at + 1 + width]))
-    nll = torch.cat([x.cpu() for x in found]).double().numpy()
-    bad = np.flatnonzero(~np.isfinite(nll))
+@dataclass(frozen=True)
+class Targets:
+    """Of given tokens: nats of each [n], and whether each was the most likely one [n]."""
+
+    nll: np.ndarray
+    top: np.ndarray
+
+    def last(self, count: int) -> Targets:
+        return Targets(self.nll[-count:], self.top[-count:])
+
+
+def read_targets(stream: Stream, prompt_end: Forward, ids: Tensor, start: int, chunk: int) -> Targets:
+    """The tokens ids[0, start:], read through the cache after a prompt of ids[:, :start]; the last one is not fed.
+    Raises CellError for what is no number."""
+    nll, top = [], []
+    for logits, targets in _predictions(stream, prompt_end, ids, start, chunk):
+        nll.append(token_nll(logits, targets).cpu())
+        top.append(logits.argmax(-1).cpu() == targets.cpu())
+    found = torch.cat(nll).double().numpy()
+    bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
-        what = "gives the text probability 0" if np.isposinf(nll[bad[0]]) else "gives logits that are no numbers"
+        what = "gives the text probability 0" if np.isposinf(found[bad[0]]) else "gives logits that are no numbers"
         raise CellError(f"the recipe {what} at token {start + int(bad[0])}")
-    return nll
+    return Targets(found, torch.cat(top).numpy())
+
+
+def _predictions(
+    stream: Stream, prompt_end: Forward, ids: Tensor, start: int, chunk: int
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits [q, V] beside the tokens [q] that come after them."""
+    yield prompt_end.logits[0, -1:], ids[0, start : start + 1]
+    for at, out in step_through(stream, ids, start, ids.shape[1] - 1, chunk):
+        yield out.logits[0], ids[0, at + 1 : at + 1 + out.logits.shape[1]]
+
+
+def read_nll(stream: Stream, prompt_end: Forward, ids: Tensor, start: int, chunk: int) -> np.ndarray:
+    """Nats of each token ids[0, start:], as `read_targets`."""
+    return read_targets(stream, prompt_end, ids, start, chunk).nll
 
 
 def bucket(position: int, trained: int) -> int:

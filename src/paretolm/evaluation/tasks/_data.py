@@ -1,0 +1,146 @@
+"""Evaluation sets that users bring: JSON lines checked field by field, and which of them are scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from ...contracts import knob
+from ...errors import TextError
+from ..packed import PACKED, unpacked
+from ..task import Task
+
+_SHOWN = 40  # characters of a wrong value
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line. where: file and line, for messages; every reader of a field raises TextError."""
+
+    where: str
+    number: int
+    fields: Mapping[str, Any]
+
+    @property
+    def id(self) -> str:
+        """As given, else by its line."""
+        given = self.fields.get("id")
+        return str(given) if isinstance(given, str | int) else f"line-{self.number}"
+
+    def text(self, name: str) -> str:
+        found = self._field(name)
+        return found if isinstance(found, str) and found.strip() else self.fail(name, "text")
+
+    def optional(self, name: str) -> str:
+        """Empty where the field is missing."""
+        return self.text(name) if self.fields.get(name) else ""
+
+    def texts(self, name: str, least: int = 1) -> tuple[str, ...]:
+        found = self._field(name)
+        good = isinstance(found, list) and len(found) >= least and all(isinstance(x, str) and x.strip() for x in found)
+        return tuple(found) if good else self.fail(name, f"a list of {least} or more texts")
+
+    def index(self, name: str, below: int) -> int:
+        found = self._field(name)
+        good = isinstance(found, int) and not isinstance(found, bool) and 0 <= found < below
+        return int(found) if good else self.fail(name, f"a whole number from 0 to {below - 1}")
+
+    def _field(self, name: str) -> Any:
+        if name not in self.fields:
+            raise TextError(f"{self.where} has no field {name}, only {', '.join(sorted(self.fields)) or 'none'}")
+        return self.fields[name]
+
+    def fail(self, name: str, wanted: str) -> Any:
+        shown = json.dumps(self.fields[name], ensure_ascii=False)[:_SHOWN]
+        raise TextError(f"{self.where}: {name} must be {wanted}, not {shown}")
+
+
+def data_file(place: Path, stem: str) -> Path:
+    """`place` itself, or in a directory the file STEM.jsonl or STEM.jsonl.zst. It need not be there."""
+    if not place.is_dir():
+        return place
+    plain = place / f"{stem}.jsonl"
+    packed = plain.with_name(plain.name + PACKED)
+    return packed if packed.is_file() and not plain.is_file() else plain
+
+
+def records(file: Path, help: str = "") -> list[Record]:  # noqa: A002
+    """The objects of a file of JSON lines, packed or not; empty lines are left out. help: ends a message about a
+    missing file. Raises TextError naming file and line."""
+    if not file.is_file():
+        raise TextError(f"there is no file {file}{'; ' if help else ''}{help}")
+    found = []
+    with unpacked(file) as (lines, _):
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                found.append(_record(file, number, line))
+    if not found:
+        raise TextError(f"{file} holds no items")
+    return found
+
+
+def _record(file: Path, number: int, line: bytes) -> Record:
+    where = f"{file} line {number}"
+    try:
+        fields = json.loads(line.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise TextError(f"{where} is not JSON: {error}") from None
+    if not isinstance(fields, dict):
+        raise TextError(f"{where} is not a JSON object")
+    return Record(where, number, fields)
+
+
+def drawn(found: Sequence[Record], limit: int | None, seed: int) -> list[Record]:
+    """`limit` of them drawn by seed, in the order of the file."""
+    if limit is None or limit >= len(found):
+        return list(found)
+    chosen = np.random.default_rng(seed).choice(len(found), limit, replace=False)
+    return [found[i] for i in sorted(chosen.tolist())]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataTask(Task):
+    """A task on a set of its own. fields and origin say what its lines hold and where to get them."""
+
+    fields: ClassVar[str] = ""
+    origin: ClassVar[str] = ""
+    stem: ClassVar[str] = "test"  # of the file in a directory
+
+    path: str | None = knob(None, help="the set: a file of JSON lines, or a directory with it; .zst too")
+    limit: int | None = knob(None, low=1, help="items, drawn by seed; by itself all")
+
+    def files(self) -> tuple[Path, ...]:
+        return (self._file(self.stem),) if self.path else ()
+
+    def records(self) -> list[Record]:
+        """What is scored. Raises TextError, which says what is missing."""
+        help_ = (
+            f"give {self.name}(path=...), a file or a directory with {self.stem}.jsonl, "
+            f"whose lines have {self.fields} (from {self.origin})"
+        )
+        if not self.path:
+            raise TextError(f"{self.name} has no data of its own: {help_}")
+        found = drawn(records(self._file(self.stem), help_), self.limit, self.seed)
+        _unique(found)
+        return found
+
+    def beside(self, stem: str) -> list[Record]:
+        """The records of another file of the same directory."""
+        return records(self._file(stem), f"{self.name} looks for {stem}.jsonl beside its items")
+
+    def _file(self, stem: str) -> Path:
+        place = Path(self.path or "").expanduser()
+        return data_file(place if stem == self.stem or place.is_dir() else place.parent, stem)
+
+
+def _unique(found: Iterable[Record]) -> None:
+    seen: dict[str, Record] = {}
+    for record in found:
+        if record.id in seen:
+            raise TextError(f"{record.where} has the id {record.id!r} of line {seen[record.id].number}")
+        seen[record.id] = record

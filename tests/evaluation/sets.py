@@ -1,0 +1,61 @@
+"""Small evaluation sets in a folder, one of every shape that tasks read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+CHOICES = {
+    "question": "Which one is made of stone?",
+    "choices": ["the river", "a bridge of grey stone", "paper", "morning music"],
+}
+
+
+def _question(number: int) -> dict[str, Any]:
+    return {"id": f"q-{number}", "question": f"Number {number}? {CHOICES['question']}", "choices": CHOICES["choices"]}
+
+
+def _item(name: str, n: int) -> dict[str, Any]:
+    """Item n of a set, its right answer on changing places."""
+    passage = {"id": f"p-{n}", "context": f"Lamp {n} was silver.", "questions": ["What was silver?", "Which colour?"]}
+    shapes = {
+        "winogrande": {"id": f"w-{n}", "question": f"{n} letters for Ben, not Sam, as _ was late.", "answer": n % 2}
+        | {"choices": ["Ben", "Sam"]},
+        "hellaswag": _question(n) | {"activity": "Walking", "context": f"A man has {n} dogs. he", "answer": n % 4},
+        "mmlu": _question(n) | {"subject": ("world_religions", "anatomy")[n % 2], "answer": n % 4},
+        "piqa": _question(n) | {"choices": ["a lamp", "a long silver road"], "answer": n % 2},
+        "lambada": {"id": f"l-{n}", "context": f"The bridge and road {n} led to the", "target": "river"},
+        "blimp": {"paradigm": ("one", "two")[n % 2], "good": f"The {n} lamps are.", "bad": f"The {n} lamps is."},
+        "gsm8k": {"id": f"g-{n}", "question": f"{n} plus 1?", "answer": str(n + 1)},
+        "squad": passage | {"answers": [[f"Lamp {n}", "the lamp"], ["silver"]]},
+    }
+    return shapes.get(name, _question(n) | {"answer": n % 4})
+
+
+def write(file: Path, items: Iterable[Mapping[str, Any]]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("".join(json.dumps(item, ensure_ascii=False) + "\n" for item in items), encoding="utf-8")
+    return file
+
+
+def folder(name: str, to: Path, count: int = 12) -> Path:
+    """`count` items for the task of this name."""
+    write(to / ("pairs.jsonl" if name == "blimp" else "test.jsonl"), (_item(name, n) for n in range(count)))
+    if name == "blimp":
+        write(to / "paradigms.jsonl", ({"paradigm": p, "phenomenon": f"kind-{p}"} for p in ("one", "two")))
+    return to
+
+
+OF_THE_TEXT = ("divergence", "generation-quality", "perplexity", "recall")
+ROOM: dict[str, dict[str, Any]] = {
+    "recall": {"lengths": (2.0,)},  # a question in the tiny tokenizer is as long as the tiny model's trained length
+    "gsm8k": {"max_new_tokens": 16},
+}
+
+
+def knobs(name: str, to: Path) -> dict[str, Any]:
+    """What a task needs to have items here, some drawn by seed."""
+    data = {} if name in OF_THE_TEXT else {"path": str(folder(name, to)), "limit": 6}
+    return ROOM.get(name, {}) | data
