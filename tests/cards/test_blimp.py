@@ -64,10 +64,10 @@ def test_so_many_pairs_of_each_paradigm_and_the_same_for_the_same_seed(folder: P
     ("file", "line", "told"),
     [
         ("pairs.jsonl", "{", "line 1 is not JSON"),
-        ("pairs.jsonl", '{"paradigm": "one", "good": "a"}', "line 1 needs paradigm, good, bad"),
+        ("pairs.jsonl", '{"paradigm": "one", "good": "a"}', "line 1 has no field bad, only good, paradigm"),
         ("pairs.jsonl", '{"paradigm": "six", "good": "a", "bad": "b"}', "'six' that paradigms.jsonl"),
-        ("pairs.jsonl", "", "holds no pairs"),
-        ("paradigms.jsonl", "[]", "line 1 needs paradigm, phenomenon"),
+        ("pairs.jsonl", "", "holds no items"),
+        ("paradigms.jsonl", '{"paradigm": "one"}', "line 1 has no field phenomenon"),
     ],
 )
 def test_a_file_that_is_wrong_says_where(folder: Path, file: str, line: str, told: str) -> None:
@@ -77,5 +77,5 @@ def test_a_file_that_is_wrong_says_where(folder: Path, file: str, line: str, tol
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(TextError, match=r"paradigms\.jsonl cannot be read"):
+    with pytest.raises(TextError, match=r"there is no file .*paradigms\.jsonl"):
         open_pairs(tmp_path, 1)
