@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -137,6 +138,18 @@ def test_a_directory_is_read_in_sorted_order_without_hidden_files(tmp_path: Path
     (tmp_path / ".git" / "x.txt").write_text("no")
     (tmp_path / "picture.png").write_bytes(b"\x89PNG")
     assert [d.id for d in TextSource.open(tmp_path).documents] == ["b.txt", "sub/a.jsonl:1"]
+
+
+def test_packed_files_are_read_like_plain_ones(tmp_path: Path) -> None:
+    lines = b"".join(json.dumps({"id": str(i), "text": f"Text {i}"}).encode() + b"\n" for i in range(30))
+    (tmp_path / "a.jsonl").write_bytes(lines)
+    packed = zstandard.compress(lines)
+    (tmp_path / "b.jsonl.zst").write_bytes(packed)
+    plain, other = (TextSource.open(tmp_path / name) for name in ("a.jsonl", "b.jsonl.zst"))
+    assert plain.data_hash == other.data_hash
+    (tmp_path / "c.jsonl.zst").write_bytes(b"no frame at all")
+    with pytest.raises(TextError, match="not packed with zstandard, or is damaged"):
+        TextSource.open(tmp_path / "c.jsonl.zst")
 
 
 def test_reading_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

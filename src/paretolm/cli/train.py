@@ -49,15 +49,18 @@ def command(
     loads like any. Files, folders and splits called valid, test, eval, ... are never trained on. On several GPUs:
     torchrun --nproc-per-node 4 -m paretolm train ...
     """
+    # read once, when torch is: threads that spin lose most of a shared machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from ..training.settings import read_run
 
     settings = read_run(run, changes or [])
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that spin lose most of a shared machine
     from ..bridge.loading import as_dtype
     from ..reference import text_path
+    from ..training.allocator import keep_freed_memory
     from ..training.progress import progress_for
     from ..training.run import train
 
+    keep_freed_memory()
     options = {"valid": valid, "tokenizer": tokenizer, "device": device, "stop_after": stop_after}
     kind = None if dtype is None else as_dtype(dtype)
     done = train(settings, text or text_path(), to, dtype=kind, progress=progress_for(quiet), **options)  # type: ignore[arg-type]

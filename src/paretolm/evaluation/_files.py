@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from ..errors import TextError
+from .packed import kind, unpacked
 
 MAX_BYTES = 64 << 20  # of text in all; more would only fill memory, the judge needs a few megabytes
 MAX_LINE = 16 << 20  # of one JSON line
@@ -58,7 +58,7 @@ def find(path: Path) -> list[Path]:
         found = sorted(
             p
             for p in path.rglob("*")
-            if p.suffix.lower() in JSON_LINES + PLAIN and not any(s.startswith(".") for s in p.relative_to(path).parts)
+            if kind(p) in JSON_LINES + PLAIN and not any(s.startswith(".") for s in p.relative_to(path).parts)
         )
         files = [p for p in found if p.is_file()]
         if not files:
@@ -76,20 +76,17 @@ def read(path: Path, name: str, reading: Reading) -> Iterator[Raw]:
     if reading.left <= 0:
         reading.mended[BOUND] += 1
         return
-    try:
-        with path.open("rb") as file:
-            if path.suffix.lower() in JSON_LINES:
-                yield from _json_lines(file, name, path, reading)
-            else:
-                yield _plain(file, name, path, reading)
-    except OSError as error:
-        raise TextError(f"{path} cannot be read: {error.strerror or error}") from None
+    with unpacked(path) as (file, _):
+        if kind(path) in JSON_LINES:
+            yield from _json_lines(file, name, path, reading)
+        else:
+            yield _plain(file, name, path, reading)
 
 
 def _plain(file: BinaryIO, name: str, path: Path, reading: Reading) -> Raw:
     data = file.read(reading.left)
     reading.left -= len(data)
-    if os.fstat(file.fileno()).st_size > len(data):
+    if file.read(1):
         reading.mended[BOUND] += 1
     return Raw(name, clean(data, path, reading), str(path))
 

@@ -19,18 +19,24 @@ _SPAN = (16, 128)  # tokens of a repeated span
 
 @dataclass(frozen=True, kw_only=True)
 class Mixture(DataOrder):
-    """Shares of all sequences. Without planted facts a small model learns to look things up late or never."""
+    """Shares of all sequences. Without planted facts a small model learns to look things up late or never.
+
+    late_planted takes the place of planted from sequence late_from on (0: never): a share that would cost a young
+    model text is worth more to one that has begun to copy."""
 
     name: ClassVar[str] = "mixture"
 
     planted: float = knob(0.12, low=0, high=1)
     repeated: float = knob(0.04, low=0, high=1)
     most_facts: int = knob(6, low=1, high=16, help="planted in one sequence")
+    late_from: int = knob(0, low=0)
+    late_planted: float = knob(0.0, low=0, high=1)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.planted + self.repeated > 1:
-            raise UserError(f"mixture: planted {self.planted} and repeated {self.repeated} are more than everything")
+        most = max(self.planted, self.late_planted)
+        if most + self.repeated > 1:
+            raise UserError(f"mixture: planted {most} and repeated {self.repeated} are more than everything")
 
     def open(self, source: Source) -> Callable[[int], Sampled]:
         windows = Windows(source)
@@ -39,9 +45,10 @@ class Mixture(DataOrder):
         def sequence(number: int) -> Sampled:
             rng = np.random.default_rng([source.seed, 2, number])
             body, kind = windows.body(number), rng.random()
-            if kind < self.planted:
+            share = self.late_planted if 0 < self.late_from <= number else self.planted
+            if kind < share:
                 body = writer.plant(body, rng)
-            elif kind < self.planted + self.repeated:
+            elif kind < share + self.repeated:
                 body = repeat(body, rng)
             return Sampled(np.concatenate([[source.bos], body]))
 
