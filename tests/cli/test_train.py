@@ -141,6 +141,29 @@ def test_the_toy_needs_nothing_but_a_place(run: Any) -> None:
     assert run("run", "my-model/model", "The city of", "-n", "4")[0] == 0
 
 
+WAITING = """
+import os, sys
+
+class Watch:
+    def find_spec(self, name, *rest):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY"), flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Watch())
+from paretolm.cli import main
+main(["train", "toy", "--to", "to"])
+"""
+
+
+@pytest.mark.parametrize(("before", "then"), [(None, "passive"), ("active", "active")])
+def test_threads_are_told_to_sleep_before_torch_asks(before: str | None, then: str) -> None:
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": before} if before else {}
+    done = subprocess.run([sys.executable, "-c", WAITING], check=True, capture_output=True, text=True, env=environment)
+    assert done.stdout == f"{then}\n"
+
+
 def test_help_loads_nothing_heavy() -> None:
     code = "import sys; from paretolm.cli import main\ntry: main(['train', '--help'])\nexcept SystemExit: print(*sys.modules)"
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout

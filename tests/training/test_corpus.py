@@ -77,6 +77,11 @@ def test_notices_and_hidden_files_are_no_text(tmp_path: Path) -> None:
     assert inside(tmp_path, Corpus.find(write(tmp_path, [*skipped, "a.txt"])).train) == {"a.txt"}
 
 
+def test_what_training_wrote_is_no_text(tmp_path: Path) -> None:
+    write(tmp_path, ["a.txt", "b/a.txt", "b/run/run.toml", "b/run/log.jsonl", "b/run/model/merges.txt", "run.toml.txt"])
+    assert inside(tmp_path, Corpus.find(tmp_path).train) == {"a.txt", "b/a.txt", "run.toml.txt"}
+
+
 # --- documents ---
 
 

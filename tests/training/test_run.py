@@ -91,6 +91,12 @@ def test_micro_batches_and_names_may_change(copy: Path, text: Path) -> None:
     assert train(tiny.settings(micro_batch_size=4, name="other"), text, copy).step == 12
 
 
+def test_a_run_may_lie_among_its_texts(tmp_path: Path) -> None:
+    place = tiny.text(tmp_path / "text")
+    assert train(tiny.settings(), place, place / "run", stop_after=1).step == 1
+    assert train(tiny.settings(), place, place / "run", stop_after=1).step == 2
+
+
 # --- what it refuses, before anything is changed ---
 
 

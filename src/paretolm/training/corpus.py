@@ -67,7 +67,9 @@ def _files(path: Path) -> list[Path]:
         return [path]
     if not path.exists():
         raise TextError(f"there is no text at {path}")
-    found = sorted(p for p in path.rglob("*") if p.is_file() and kind(p) in PLAIN + LINES and not _hidden(p, path))
+    runs = {p.parent for p in path.rglob("run.toml")}  # what training wrote is no text
+    found = sorted(p for p in path.rglob("*") if kind(p) in PLAIN + LINES and p.is_file() and not _hidden(p, path))
+    found = [p for p in found if runs.isdisjoint(p.parents)]
     if not found:
         raise TextError(f"{path} holds no text: a directory needs {', '.join(PLAIN + LINES)} files")
     return found

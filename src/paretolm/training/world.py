@@ -60,20 +60,19 @@ class World:
 @contextmanager
 def joined(device: str) -> Iterator[World]:
     """The world of this process: torchrun's where it started us. Raises UserError for a device that is not there."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        raise UserError(f"there is no device {device!r} here, or this torch is built without it") from error
     size = int(os.environ.get("WORLD_SIZE", "1"))
-    if size == 1:
-        yield World(torch.device(device))
-        return
-    local = int(os.environ["LOCAL_RANK"])
-    if device == "cuda":
-        torch.cuda.set_device(local)
-    dist.init_process_group("nccl" if device == "cuda" else "gloo", timeout=_PATIENCE)
+    name = f"cuda:{os.environ['LOCAL_RANK']}" if size > 1 and device == "cuda" else device
     try:
-        place = torch.device(device, local) if device == "cuda" else torch.device(device)
+        place = torch.empty(0, device=name).device
+    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
+        raise UserError(f"there is no device {name!r} here, or this torch is built without it") from error
+    if size == 1:
+        yield World(place)
+        return
+    if place.type == "cuda":
+        torch.cuda.set_device(place)
+    dist.init_process_group("nccl" if place.type == "cuda" else "gloo", timeout=_PATIENCE)
+    try:
         yield World(place, dist.get_rank(), size)
     finally:
         dist.destroy_process_group()
