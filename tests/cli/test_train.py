@@ -13,10 +13,17 @@ from typing import Any
 import pytest
 
 import paretolm
+from paretolm.training.allocator import OFF
 from paretolm.training.log import read_log
 from paretolm.training.loop import Loop
 from paretolm.training.run import toml
 from tests.training import tiny
+
+
+@pytest.fixture(autouse=True)
+def own_allocator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process of the tests keeps its allocator as it is."""
+    monkeypatch.setenv(OFF, "1")
 
 
 @pytest.fixture

@@ -29,6 +29,15 @@ def test_shares_are_those_asked_for(monkeypatch: pytest.MonkeyPatch, wanted: flo
         assert abs((found == kind).mean() - share) <= 4 * spread
 
 
+def test_a_share_may_change_later() -> None:
+    knobs = {"planted": 0.0, "repeated": 0.0}
+    plain, late = (
+        Mixture(**knobs, **more).open(tiny.source(IDS, 256)) for more in ({}, {"late_from": 20, "late_planted": 1.0})
+    )
+    same = [plain(n).ids.tolist() == late(n).ids.tolist() for n in range(40)]
+    assert same == [True] * 20 + [False] * 20
+
+
 def test_nothing_planted_is_packed() -> None:
     plain, mixed = Packed().open(tiny.source(IDS)), Mixture(planted=0, repeated=0).open(tiny.source(IDS))
     assert all(plain(n).ids.tolist() == mixed(n).ids.tolist() for n in range(50))
