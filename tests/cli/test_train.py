@@ -79,7 +79,7 @@ def test_a_signal_is_exit_code_130(
     def signalled(self: Loop, *rest: Any) -> None:
         report(self, *rest)
         if self.step == 4:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
 
     monkeypatch.setattr(Loop, "_report", signalled)
     code, out, err = call("-q", *arguments)

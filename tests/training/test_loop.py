@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import signal
 import subprocess
 import sys
@@ -61,7 +60,7 @@ def signalled(monkeypatch: pytest.MonkeyPatch, at: int, numbers: list[int]) -> N
     def interrupted(self: Loop, batches: list[Batch]) -> Any:
         if self.step == at:
             for number in numbers:
-                os.kill(os.getpid(), number)
+                signal.raise_signal(number)
         return step(self, batches)
 
     monkeypatch.setattr(Loop, "_step", interrupted)
