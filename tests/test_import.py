@@ -135,10 +135,10 @@ def own_files() -> list[Path]:
         ["git", "ls-files", "-co", "--exclude-standard"], check=False, cwd=ROOT, capture_output=True, text=True
     )
     if listed.returncode:  # unpacked without its history
-        found = [p for folder in ("src", "tests", "docs", "examples") for p in (ROOT / folder).rglob("*")]
+        found = [p for folder in ("src", "tests", "docs", "examples", "tools") for p in (ROOT / folder).rglob("*")]
     else:
         found = [ROOT / line for line in listed.stdout.splitlines()]
-    skipped = {"stopgap", "text", "assets"}  # others' words
+    skipped = {"models", "text", "assets"}  # others' words
     return [p for p in found if p.is_file() and p.suffix in TEXT and not skipped & set(p.relative_to(ROOT).parts)]
 
 

@@ -13,6 +13,7 @@ SPEED = "speed"
 MEMORY = "memory"
 PROCESS_TASKS = (SPEED, MEMORY)  # measured in a process of their own, one after the other
 LONGEST = 8192
+SHORT = 512
 
 
 def default_tasks(trained_length: int, rope: bool) -> list[str]:
@@ -20,10 +21,10 @@ def default_tasks(trained_length: int, rope: bool) -> list[str]:
     enough to end in minutes."""
     inside = min(LONGEST, trained_length)
     beyond = min(LONGEST, 16 * trained_length)
-    tasks = [f"perplexity(length={inside}, streams=20, audit=256)"]
+    tasks = [f"perplexity(length={inside}, streams=10, audit=256)"]
     if rope and beyond > inside:
         tasks.append(f"perplexity(length={beyond}, streams=1, documents=24, context=0.0625, audit=0)")
-    return [*tasks, "divergence(streams=20)", "recall", SPEED]
+    return [*tasks, f"divergence(length={min(SHORT, trained_length)}, streams=20)", "recall", SPEED]
 
 
 def default_recipes(trained_length: int) -> list[str]:
