@@ -73,7 +73,7 @@ def test_a_card_beside_its_weights(run: Callable[..., Answer], models: Path) -> 
         (["one", "two", "--run", "r"], "a training run belongs to one model"),
         (["one", "one", "--to", "t"], "two models are called one"),
         (["one", "--text", "nowhere.jsonl"], "there is no text at nowhere.jsonl"),
-        (["one", "--blimp", "nowhere"], "nowhere/paradigms.jsonl cannot be read"),
+        (["one", "--blimp", "nowhere"], "there is no folder nowhere: give one that holds"),
         (["one", "--run", "nowhere"], "nowhere/log.jsonl"),
     ],
 )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import TextError
 from ..evaluation.streams import encode, separator, tokenizer_of
 from ..evaluation.tasks._data import data_file, records
 from ..evaluation.tasks.blimp import PAIRS, PARADIGMS, phenomena, phenomenon
@@ -31,6 +32,8 @@ class Pair:
 def open_pairs(path: Path, items: int, seed: int = 0) -> list[Pair]:
     """`items` pairs of each paradigm, drawn by seed. path: a directory with pairs.jsonl (paradigm, good, bad) and
     paradigms.jsonl (paradigm, phenomenon), or the first of the two files. Raises TextError."""
+    if not path.exists():
+        raise TextError(f"there is no folder {path}: give one that holds {PAIRS} and {PARADIGMS}")
     file = data_file(path, PAIRS)
     known = phenomena(data_file(file.parent, PARADIGMS))
     found: dict[str, list[Pair]] = {}
