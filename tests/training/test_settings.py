@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -137,8 +138,6 @@ def test_the_file_of_a_run_reads_back(tmp_path: Path, name: str) -> None:
 
 @given(st.floats(0, 1e300), st.integers(0, 2**62), st.text())
 def test_numbers_and_names_read_back(lr: float, seed: int, name: str) -> None:
-    import tomllib
-
     settings = tiny.settings(optimizer={"lr": lr}, seed=seed, name=name)
     assert settings_of(tomllib.loads(toml(settings)), "run.toml") == settings
 
@@ -184,6 +183,23 @@ def test_identity_is_not_of_what_leaves_the_weights(key: str) -> None:
     changed = tiny.settings(**{key: NOTHING[key]})
     assert changed != tiny.settings()
     assert changed.identity == tiny.settings().identity
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ""),
+        (NOTHING, ""),
+        ({"steps": 13}, "steps is 12 there, not 13"),
+        ({"data": {"boundaries": "masked"}}, "data.boundaries is eos there, not masked"),
+        ({"data": {"name": "mixture"}}, "data.name is packed there, not mixture"),
+    ],
+)
+def test_a_difference_is_named(changes: dict[str, Any], said: str) -> None:
+    before = tomllib.loads(toml(tiny.settings()))
+    assert tiny.settings(**changes).difference(before) == said
+    del before["data"]["boundaries"]
+    assert said or tiny.settings().difference(before) == "data.boundaries is not set there, not eos"
 
 
 def test_identity_stays_what_it_was() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 from pickle import UnpicklingError
@@ -44,15 +45,20 @@ class Checkpoints:
         if last is None:
             return
         about = json.loads((last / ABOUT).read_text(encoding="utf-8"))
-        for what, then, now in (
-            ("settings", about["settings"], self._settings.identity),
-            ("text or tokenizer", about["text"], text),
-        ):
-            if then != now:
-                raise UserError(
-                    f"{self._directory.parent} holds a run of other {what} (its settings are in run.toml there): "
-                    "give another --to, or remove it"
-                )
+        other = ""
+        if about["settings"] != self._settings.identity:
+            other = f"settings ({self._difference()})"
+        elif about["text"] != text:
+            other = "text or with another tokenizer"
+        if other:
+            raise UserError(
+                f"{self._directory.parent} holds a run of other {other}: give another --to, or remove that one"
+            )
+
+    def _difference(self) -> str:
+        file = self._directory.parent / "run.toml"
+        found = self._settings.difference(tomllib.loads(file.read_text(encoding="utf-8"))) if file.exists() else ""
+        return found or "see run.toml there"
 
     def last(self) -> Path | None:
         """The newest from which a run can go on."""

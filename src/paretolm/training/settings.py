@@ -89,12 +89,23 @@ class RunSettings:
         """As plain tables, names of parts included."""
         return {f.name: _plain(getattr(self, f.name)) for f in dataclasses.fields(self)}
 
+    def fixed(self) -> dict[str, Any]:
+        """Of the plain tables what changes the weights a run ends with."""
+        free = {"micro_batch_size", "compile", "checkpoints", "validation", "name"}
+        return {k: v for k, v in self.table().items() if k not in free}
+
     @property
     def identity(self) -> str:
         """sha256 over everything that changes the weights a run ends with."""
-        free = {"micro_batch_size", "compile", "checkpoints", "validation", "name"}
-        told = {k: v for k, v in self.table().items() if k not in free}
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        return hashlib.sha256(json.dumps(self.fixed(), sort_keys=True).encode()).hexdigest()
+
+    def difference(self, table: Mapping[str, Any]) -> str:
+        """The first fixed setting that is another in the tables of an earlier run: 'steps is 300 there, not 400'."""
+        now, then = _flat(self.fixed()), _flat(table)
+        for key in now:
+            if then.get(key) != now[key]:
+                return f"{key} is {then.get(key, 'not set')} there, not {now[key]}"
+        return ""
 
 
 def _plain(value: Any) -> Any:
@@ -102,6 +113,14 @@ def _plain(value: Any) -> Any:
         return value
     found = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     return {"name": value.name, **found} if isinstance(value, Part) else found
+
+
+def _flat(table: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in table.items():
+        inside = _flat(value, f"{before}{key}.") if isinstance(value, Mapping) else {f"{before}{key}": value}
+        found |= {k: list(v) if isinstance(v, tuple) else v for k, v in inside.items()}
+    return found
 
 
 def run_names() -> list[str]:
