@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from paretolm.bench.compare import compare
-from paretolm.bench.report import write
+from paretolm.bench.report.render import write
 
 found = compare(
     "reference",

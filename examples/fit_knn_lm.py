@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import paretolm
-from paretolm.bench.fitting import fit_model
+from paretolm.bench.workers.fitting import fit_model
 
 notes = Path("notes.jsonl")
 text = "The captain of the Meridian is Okonkwo. The harbour closes at nine, and the ferry leaves at dawn."

@@ -9,6 +9,7 @@ os.environ["OMP_NUM_THREADS"] = "1"  # also in processes that tests start; tests
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import ipaddress
+import signal
 import socket
 from collections.abc import Iterator
 from typing import Any
@@ -16,6 +17,9 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts in the background
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 hypothesis.settings.register_profile("paretolm", deadline=None)
 hypothesis.settings.load_profile("paretolm")

@@ -1,6 +1,7 @@
 """What every test relies on."""
 
 import os
+import signal
 import socket
 from pathlib import Path
 
@@ -32,3 +33,7 @@ def test_this_machine_is_reachable():
 
 def test_nothing_goes_to_the_users_own_folder(tmp_path_factory):
     assert tmp_path_factory.getbasetemp() in Path(os.environ["PARETOLM_HOME"]).parents
+
+
+def test_ctrl_c_is_heard():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

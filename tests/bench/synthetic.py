@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 
-from paretolm.bench.results import Bytes, CellResult, Comparison, Estimate, Metric, RecipeResult, Series, TaskInfo
+from paretolm.bench.results.types import Bytes, CellResult, Comparison, Estimate, Metric, RecipeResult, Series, TaskInfo
 
 LINES = [
     ("dense", (), 1.0, 1.0, 1.0, 1.0),

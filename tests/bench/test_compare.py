@@ -15,10 +15,10 @@ import psutil
 import pytest
 
 from paretolm.bench.compare import compare
-from paretolm.bench.crew import Crew, crew_size
 from paretolm.bench.progress import Progress
-from paretolm.bench.results import Comparison
-from paretolm.bench.store import Store
+from paretolm.bench.records.store import Store
+from paretolm.bench.results.types import Comparison
+from paretolm.bench.workers.crew import Crew, crew_size
 from paretolm.errors import ConflictError, ModelError, RecipeError, TextError
 
 RECIPES = [
@@ -101,7 +101,7 @@ SECOND = """
 import sys, time
 start = time.perf_counter()
 from paretolm.bench.compare import compare
-from paretolm.bench.crew import Crew, crew_size
+from paretolm.bench.workers.crew import Crew, crew_size
 import json
 found = compare(**json.loads(sys.argv[1]))
 print(json.dumps([found.computed, found.reused, time.perf_counter() - start, sorted({"torch", "transformers", "scipy"} & set(sys.modules)), found.to_dict()]))
@@ -260,7 +260,7 @@ def test_small_models_have_several_workers(device: str, weights: int, threads: i
 
 
 def test_the_environment_of_the_worker_is_pinned(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from paretolm.bench import client
+    from paretolm.bench.workers import client
 
     found = client._environment(3)
     assert found["OMP_NUM_THREADS"] == "3"

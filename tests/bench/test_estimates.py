@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from paretolm.bench.estimates import estimates, metric_of
+from paretolm.bench.results.estimates import estimates, metric_of
 from paretolm.evaluation.rows import Row
 from paretolm.evaluation.summary import Summary
 

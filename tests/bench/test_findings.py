@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from paretolm.bench.findings import Finding, findings
-from paretolm.bench.results import CellResult, Estimate, Metric
+from paretolm.bench.results.findings import Finding, findings
+from paretolm.bench.results.types import CellResult, Estimate, Metric
 from tests.bench.synthetic import comparison
 
 

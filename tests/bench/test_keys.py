@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from paretolm.bench import keys
-from paretolm.bench.keys import CellInputs, Conditions, cell_key, code_hashes, digest
+from paretolm.bench.records import keys
+from paretolm.bench.records.keys import CellInputs, Conditions, cell_key, code_hashes, digest
 
 CONDITIONS = Conditions("c0", "cpu", "float32", "sdpa", 2, 0, {"torch": "2.13"})
 CELL = CellInputs("quality", "h2o(budget=25%)", "ab12", "perplexity", "1", {"length": 512}, "d0", 64, {"h2o.py": "f0"})
@@ -60,7 +60,7 @@ def test_shared_code_counts_and_methods_do_not(tmp_path: Path, monkeypatch: pyte
     for name in (
         "contracts/a.py",
         "methods/keep/h2o.py",
-        "evaluation/tasks/recall.py",
+        "evaluation/tasks/context/recall.py",
         "cli/compare.py",
         "evaluation/speed.py",
     ):
@@ -74,7 +74,7 @@ def test_shared_code_counts_and_methods_do_not(tmp_path: Path, monkeypatch: pyte
         return keys.shared_code("quality")
 
     first = hashed()
-    for name in ("methods/keep/h2o.py", "evaluation/tasks/recall.py", "cli/compare.py", "evaluation/speed.py"):
+    for name in ("methods/keep/h2o.py", "evaluation/tasks/context/recall.py", "cli/compare.py", "evaluation/speed.py"):
         (tmp_path / name).write_text("two")
         assert hashed() == first, name
     (tmp_path / "contracts/a.py").write_text("two")

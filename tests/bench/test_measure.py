@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 import torch
 
-from paretolm.bench import measure
-from paretolm.bench.measure import Arm, TaskRun, in_order, make_arm, reason
-from paretolm.bench.store import Store
+from paretolm.bench.records.store import Store
+from paretolm.bench.workers import measure
+from paretolm.bench.workers.measure import Arm, TaskRun, in_order, make_arm, reason
 from paretolm.errors import CallError, CellError, ConflictError
 from paretolm.evaluation.rows import Row
 from paretolm.evaluation.task import Base, Item, Run, Scored, Task

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from paretolm.bench.facts import model_facts, parse_task, recipe_facts, task_facts
-from paretolm.bench.keys import Conditions
 from paretolm.bench.plan import Cell, Table, default_recipes, default_tasks, make_cells, still_true, unseen_methods
-from paretolm.bench.process_cells import process_facts
+from paretolm.bench.records.keys import Conditions
+from paretolm.bench.workers.facts import model_facts, parse_task, recipe_facts, task_facts
+from paretolm.bench.workers.process_cells import process_facts
 from paretolm.contracts import Slot
 from paretolm.errors import RecipeError
 from paretolm.evaluation.task import IN_STREAM

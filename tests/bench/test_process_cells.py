@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from paretolm.bench import desk as desks
-from paretolm.bench import process_cells
 from paretolm.bench.desk import Desk, Request
-from paretolm.bench.gather import Measured, held, memory_medians, speed_metric
-from paretolm.bench.keys import Conditions
 from paretolm.bench.plan import Cell, make_cells
-from paretolm.bench.process_cells import measure_process_cell, process_facts
 from paretolm.bench.progress import Progress
-from paretolm.bench.results import Bytes
-from paretolm.bench.store import CellRecord, Store
+from paretolm.bench.records.keys import Conditions
+from paretolm.bench.records.store import CellRecord, Store
+from paretolm.bench.results.gather import Measured, held, memory_medians, speed_metric
+from paretolm.bench.results.types import Bytes
+from paretolm.bench.workers import process_cells
+from paretolm.bench.workers.process_cells import measure_process_cell, process_facts
 from paretolm.errors import CellError
 from paretolm.evaluation.rows import Row
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from paretolm.bench.report import charts, render, write
-from paretolm.bench.report.render import shade
-from paretolm.bench.results import Comparison
+from paretolm.bench.report import charts
+from paretolm.bench.report.render import render, shade, write
+from paretolm.bench.results.types import Comparison
 from paretolm.errors import StoreError
 from tests.bench.synthetic import comparison
 

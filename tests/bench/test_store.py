@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from paretolm.bench.store import Scored, Store
+from paretolm.bench.records.store import Scored, Store
 from paretolm.errors import StoreError
 from paretolm.evaluation.rows import Row
 
@@ -86,7 +86,7 @@ def test_planning_again_changes_no_state(store: Store) -> None:
 
 CHILD = """
 import sys, time
-from paretolm.bench.store import Scored, Store
+from paretolm.bench.records.store import Scored, Store
 from paretolm.evaluation.rows import Row
 store = Store(sys.argv[1])
 store.plan({"a": {}, "b": {}})

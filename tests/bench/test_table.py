@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from paretolm.bench.results import CellResult, Estimate, Metric
-from paretolm.bench.table import remarks, status
+from paretolm.bench.report.table import remarks, status
+from paretolm.bench.results.types import CellResult, Estimate, Metric
 from tests.bench.synthetic import comparison
 
 

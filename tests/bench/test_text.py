@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from paretolm.bench import text
-from paretolm.bench.results import Bytes, Estimate
+from paretolm.bench.report import text
+from paretolm.bench.results.types import Bytes, Estimate
 
 
 def estimate(value: float, low: float | None = None, high: float | None = None, unit: str = "") -> Estimate:

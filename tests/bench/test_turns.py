@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from paretolm.bench.turns import turn
+from paretolm.bench.workers.turns import turn
 
 HOLDER = """
 import sys
-from paretolm.bench.turns import turn
+from paretolm.bench.workers.turns import turn
 with turn(alone=sys.argv[1] == "alone"):
     print("holds", flush=True)
     sys.stdin.readline()

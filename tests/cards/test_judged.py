@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from paretolm.cards.judged import judged, share
-from paretolm.evaluation.tasks.recall import Recall
+from paretolm.evaluation.tasks.context.recall import Recall
 from tests.evaluation import judging
 
 

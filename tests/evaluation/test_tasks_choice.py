@@ -12,8 +12,8 @@ import pytest
 import torch
 from scipy import stats
 
-from paretolm.bench.measure import TaskRun, make_arm
-from paretolm.bench.store import Store
+from paretolm.bench.records.store import Store
+from paretolm.bench.workers.measure import TaskRun, make_arm
 from paretolm.contracts import Slot
 from paretolm.evaluation.rows import Row
 from paretolm.evaluation.summary import summarise
@@ -21,7 +21,7 @@ from paretolm.evaluation.task import Item
 from paretolm.evaluation.tasks import make
 from paretolm.evaluation.tasks._choice import ChoiceTask
 from paretolm.evaluation.tasks._lm_eval import common_start, pair_ids
-from paretolm.evaluation.tasks.hellaswag import begun, tidy
+from paretolm.evaluation.tasks.choice.hellaswag import begun, tidy
 from paretolm.recipes.recipe import Recipe
 from paretolm.recipes.session import Session
 from tests.evaluation import sets
@@ -182,7 +182,7 @@ def test_the_context_of_all_choices_is_read_once(
         return original(self, ids, **kwargs)
 
     monkeypatch.setattr(Session, "prefill", counted)
-    monkeypatch.setattr("paretolm.bench.measure.read_prompt", None)
+    monkeypatch.setattr("paretolm.bench.workers.measure.read_prompt", None)
     with Store(tmp_path / "results.sqlite") as store:
         store.plan({line: {} for line in recipes})
         store.claim(recipes)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from paretolm.bench.facts import task_facts
 from paretolm.bench.plan import still_true
+from paretolm.bench.workers.facts import task_facts
 from paretolm.errors import TextError
 from paretolm.evaluation.tasks import make, names
 from tests.evaluation import sets

@@ -13,7 +13,7 @@ from scipy.stats import entropy
 from paretolm.evaluation.metrics import divergence
 from paretolm.evaluation.summary import summarise
 from paretolm.evaluation.tasks import make
-from paretolm.evaluation.tasks.divergence import unpacked
+from paretolm.evaluation.tasks.text.divergence import unpacked
 from tests.evaluation.judging import judge, lm, source
 
 

@@ -15,8 +15,9 @@ from paretolm.errors import RecipeError, TextError
 from paretolm.evaluation.metrics.answers import exact_match, f1, last_number, marked_number, normalised, same_number
 from paretolm.evaluation.metrics.repetition import diversity, repeated
 from paretolm.evaluation.task import Item, Run, Task
-from paretolm.evaluation.tasks import generation_quality, make
+from paretolm.evaluation.tasks import make
 from paretolm.evaluation.tasks._generation import Decoding, continued
+from paretolm.evaluation.tasks.generation import generation_quality
 from paretolm.recipes.recipe import Recipe
 from tests.evaluation import sets
 from tests.evaluation.judging import fake_run, judge, lm, read, source, tokenizer

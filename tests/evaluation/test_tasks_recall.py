@@ -12,7 +12,7 @@ from paretolm.evaluation.metrics.answers import first_number
 from paretolm.evaluation.streams import encode
 from paretolm.evaluation.task import Item, Run
 from paretolm.evaluation.tasks import make
-from paretolm.evaluation.tasks.recall import plant
+from paretolm.evaluation.tasks.context.recall import plant
 from paretolm.recipes.recipe import Recipe
 from tests.evaluation.judging import fake_run, judge, lm, read, source, tokenizer
 
@@ -121,7 +121,7 @@ def test_the_answer_s_probability_is_the_plain_forward_s() -> None:
 
 
 def test_a_stream_continues_as_generate_does() -> None:
-    from paretolm.evaluation.tasks.recall import _greedy
+    from paretolm.evaluation.tasks.context.recall import _greedy
 
     _, found = items()
     with Recipe.parse("streaming-llm(sinks=2, window=32)").apply(lm()) as session:

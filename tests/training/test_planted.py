@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 import pytest
 
-from paretolm.evaluation.tasks.recall import LITERAL, NAMES, PARAPHRASED
+from paretolm.evaluation.tasks.context.recall import LITERAL, NAMES, PARAPHRASED
 from paretolm.training.planted import LATER_SHARE, LITERAL_SHARE, NUMBERS, PEOPLE, THINGS, WORD_SHARE, WORDS, Writer
 from tests.evaluation.judging import document
 from tests.training import tiny

@@ -12,12 +12,12 @@ from ..evaluation.isolated import rebuilt
 from ..evaluation.tasks import names as task_names
 from ..recipes import grammar
 from ..recipes.index import method_info
-from .assemble import assemble
 from .desk import Desk, Request
 from .plan import DENSE, PROCESS_TASKS, Table, default_recipes, default_tasks, make_cells
 from .progress import Progress
-from .results import Comparison
-from .store import Store
+from .records.store import Store
+from .results.assemble import assemble
+from .results.types import Comparison
 
 
 def compare(

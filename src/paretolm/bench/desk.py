@@ -16,13 +16,13 @@ from ..bridge.safetensors_check import read_header
 from ..errors import ParetoError, UserError
 from ..evaluation.machine import usable_threads
 from ..evaluation.source import TextSource
-from .crew import Crew, crew_size
-from .keys import Conditions, digest, file_hash
 from .plan import PROCESS_TASKS, Cell, facts_key, still_true
-from .process_cells import measure_process_cell, process_facts
 from .progress import Progress
-from .store import Scored, Store
-from .turns import turn
+from .records.keys import Conditions, digest, file_hash
+from .records.store import Scored, Store
+from .workers.crew import Crew, crew_size
+from .workers.process_cells import measure_process_cell, process_facts
+from .workers.turns import turn
 
 _POLL_S = 1.0
 

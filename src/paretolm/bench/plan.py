@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .keys import CellInputs, Conditions, cell_key, code_hashes, shared_code
+from .records.keys import CellInputs, Conditions, cell_key, code_hashes, shared_code
 
 DENSE = "dense"
 SPEED = "speed"

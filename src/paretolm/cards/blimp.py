@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import TextError
 from ..evaluation.streams import encode, separator, tokenizer_of
 from ..evaluation.tasks._data import data_file, records
-from ..evaluation.tasks.blimp import PAIRS, PARADIGMS, phenomena, phenomenon
+from ..evaluation.tasks.choice.blimp import PAIRS, PARADIGMS, phenomena, phenomenon
 from .judged import share
 from .scoring import Tell, read, silent
 

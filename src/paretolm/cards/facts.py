@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..bench.facts import model_facts
+from ..bench.workers.facts import model_facts
 from ..bridge.content import weight_files
 from ..evaluation.streams import separator
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..evaluation.rows import Row
 from ..evaluation.source import TextSource
-from ..evaluation.tasks.recall import Recall
+from ..evaluation.tasks.context.recall import Recall
 from .judged import judged, share
 from .scoring import Tell, silent
 

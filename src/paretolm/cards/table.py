@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..bench.table import console
+from ..bench.report.table import console
 from ..evaluation.isolated import size_text
 from ..evaluation.summary import Summary, summarise
 from . import words

@@ -67,7 +67,7 @@ def command(
 
 def _tell(found: list[Measured]) -> None:
     """What each part took."""
-    from ..bench.text import seconds
+    from ..bench.report.text import seconds
 
     for each in found:
         parts = ", ".join(f"{part.replace('_', ' ')} {seconds(s)}" for part, s in each.seconds.items())

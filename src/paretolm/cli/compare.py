@@ -13,7 +13,7 @@ from ._lists import split
 from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose
 
 if TYPE_CHECKING:
-    from ..bench.results import Comparison
+    from ..bench.results.types import Comparison
 
 Recipes = Annotated[
     list[str] | None,
@@ -75,8 +75,8 @@ def command(
 
 
 def _print(found: Comparison, report: Path, as_json: bool) -> None:
-    from ..bench.report import write
-    from ..bench.table import show
+    from ..bench.report.render import write
+    from ..bench.report.table import show
 
     write(found, report)
     show(found)

@@ -27,7 +27,7 @@ def command(
 
     Only documents that are not judged are read: those of split fit, or a fifth of the text, as in `compare`.
     """
-    from ..bench.fitting import fit_model
+    from ..bench.workers.fitting import fit_model
 
     def tell(sentence: str) -> None:
         if not quiet:

@@ -41,7 +41,7 @@ def show(name: Annotated[str, typer.Argument(help="As a recipe has it.")], as_js
 def _table(found: tuple[MethodInfo, ...]) -> None:
     from rich.table import Table
 
-    from ..bench.table import console
+    from ..bench.report.table import console
 
     table = Table("method", "acts on", "paper", "what it does", box=None, pad_edge=False)
     for m in found:
@@ -52,7 +52,7 @@ def _table(found: tuple[MethodInfo, ...]) -> None:
 def _describe(info: MethodInfo) -> None:
     from rich.table import Table
 
-    from ..bench.table import console
+    from ..bench.report.table import console
 
     out = console()
     out.print(f"{info.name}  ({info.shelf or 'another package'})", style="bold", markup=False, highlight=False)

@@ -10,7 +10,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from ..evaluation.tasks.recall import LITERAL, NAMES
+from ..evaluation.tasks.context.recall import LITERAL, NAMES
 
 _MORE = (
     "Aaron Agnes Amir Astrid Barbara Boris Celia Conrad Diana Dora Edgar Edith Esther Fiona George Greta Hanna Hector "

@@ -1,5 +1,1 @@
-"""The report: one HTML file that needs nothing else."""
-
-from .render import render, write
-
-__all__ = ["render", "write"]
+"""What people read: the table in the terminal, and one HTML file that needs nothing else."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..frontier import frontier
-from ..results import Comparison, Metric, RecipeResult, Series, TaskInfo
-from ..text import interval, number, signed, size
+from ..results.frontier import frontier
+from ..results.types import Comparison, Metric, RecipeResult, Series, TaskInfo
+from .text import interval, number, signed, size
 
 # One colour a place where methods act; the numbers beside the marks carry the same meaning without colour.
 FAMILIES = {

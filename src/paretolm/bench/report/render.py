@@ -8,11 +8,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from ...errors import StoreError
-from .. import text
-from ..findings import findings
-from ..results import Comparison, Metric, TaskInfo
-from ..table import status
-from . import charts
+from ..results.findings import findings
+from ..results.types import Comparison, Metric, TaskInfo
+from . import charts, text
+from .table import status
 
 _ASSETS = files(__package__) / "assets"
 

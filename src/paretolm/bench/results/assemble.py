@@ -1,0 +1,157 @@
+"""Cells, measured or not -> Comparison."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+from ...evaluation.machine import machine
+from ..desk import Desk
+from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
+from .frontier import frontier
+from .gather import Measured, held, memory_medians, quality_results, speed_metric, unsettled
+from .types import CellResult, Comparison, Metric, RecipeResult, TaskInfo
+
+
+def assemble(desk: Desk, table: Table, started: float) -> Comparison:
+    """What the store holds of the table's cells."""
+    measured = _measured(desk, table)
+    cells = _cell_results(desk, table, measured)
+    recipes = [
+        _recipe_result(text, facts, cells[text], measured.get(text, {}), measured.get(DENSE, {}))
+        for text, facts in table.recipes.items()
+    ]
+    tasks = tuple(
+        _task_info(desk, table.names[line], facts, [mine[line] for mine in cells.values()])
+        for line, facts in table.tasks.items()
+        if line not in PROCESS_TASKS
+    )
+    conditions = desk.conditions
+    return Comparison(
+        model=desk.request.model,
+        model_hash=conditions.content,
+        trained_length=desk.model["trained_length"],
+        text=desk.source.name if desk.request.text else "the embedded text",
+        recipes=tuple(_with_frontier(recipes, tasks)),
+        tasks=tasks,
+        conditions={
+            "device": conditions.device,
+            "dtype": desk.model["dtype"],
+            "attention": desk.model["attention"],
+            "threads": desk.threads,
+            "seed": conditions.seed,
+        },
+        machine=machine().as_json(),
+        versions={**conditions.versions, "paretolm": version("paretolm")},
+        created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
+        seconds=round(time.time() - started, 3),
+        computed=desk.measured,
+        reused=sum(bool(c.key) for c in table.cells) - desk.measured,
+        store=str(desk.request.store_path),
+        notes=tuple(desk.source.notes),
+        title=desk.request.title,
+    )
+
+
+def _measured(desk: Desk, table: Table) -> dict[str, dict[str, Measured]]:
+    """Recipe -> task -> its finished cell."""
+    records = desk.store.cells([c.key for c in table.cells if c.key])
+    found: dict[str, dict[str, Measured]] = {}
+    for cell in table.cells:
+        if cell.key and records[cell.key].state == "done":
+            measured = Measured(cell, records[cell.key], desk.store.items(cell.key))
+            found.setdefault(cell.recipe, {})[cell.task] = measured
+    return found
+
+
+def _cell_results(
+    desk: Desk, table: Table, measured: Mapping[str, Mapping[str, Measured]]
+) -> dict[str, dict[str, CellResult]]:
+    """Recipe -> task -> result, for every pair."""
+    records = desk.store.cells([c.key for c in table.cells if c.key])
+    found = {
+        text: {c.task: unsettled(c, records.get(c.key)) for c in table.cells if c.recipe == text}
+        for text in table.recipes
+    }
+    for line, facts in table.tasks.items():
+        mine = {text: cells[line] for text, cells in measured.items() if line in cells}
+        done = quality_results(desk.store, mine, facts["headline"], desk.request.seed, line in PROCESS_TASKS)
+        for text, result in done.items():
+            found[text][line] = result
+    return {t: {line: replace(r, task=table.names[line]) for line, r in mine.items()} for t, mine in found.items()}
+
+
+def _recipe_result(
+    text: str,
+    facts: Mapping[str, Any],
+    cells: Mapping[str, CellResult],
+    measured: Mapping[str, Measured],
+    dense: Mapping[str, Measured],
+) -> RecipeResult:
+    sizes = held({line: m for line, m in measured.items() if line != SPEED}, dense)
+    acted: dict[str, dict[str, float]] = {}
+    for m in measured.values():
+        for method, counts in m.counters.items():
+            mine = acted.setdefault(method, {})
+            for name, count in counts.items():
+                mine[name] = max(mine.get(name, 0), count)
+    speed = measured.get(SPEED)
+    memory = measured.get(MEMORY)
+    return RecipeResult(
+        line=DENSE if not facts["methods"] else facts["line"],
+        hash=facts["hash"],
+        typed=facts["short"] if text.endswith(".toml") else " ".join(text.split()),
+        cells=tuple(cells.values()),
+        kv_bytes=sizes.kv,
+        weight_bytes=sizes.weights,
+        index_bytes=sizes.index,
+        acted=acted,
+        papers=tuple(facts["papers"]),
+        slots=tuple(s for slots in facts["methods"].values() for s in slots),
+        speed=speed_metric(speed.items) if speed else None,
+        memory=memory_medians(memory.items) if memory else {},
+    )
+
+
+def _task_info(desk: Desk, name: str, facts: Mapping[str, Any], results: Iterable[CellResult]) -> TaskInfo:
+    found = list(results)
+    shown = dict.fromkeys(m.name for result in found for m in result.metrics)
+    counted = [r.metrics[0].estimate for r in found if r.metrics]
+    return TaskInfo(
+        name=name,
+        line=facts.get("line", name),
+        version=facts.get("version", ""),
+        title=facts.get("title", ""),
+        metrics=tuple(shown),
+        num_items=counted[0].num_items if counted else facts.get("num_items", 0),
+        num_documents=counted[0].num_documents if counted else facts.get("num_documents", 0),
+        data=desk.source.data_hash,
+        sees=tuple(facts.get("sees") or ()),
+    )
+
+
+def _with_frontier(recipes: Sequence[RecipeResult], tasks: Sequence[TaskInfo]) -> list[RecipeResult]:
+    """Marks recipes that no other beats on the first task's headline and on cache bytes, or on speed."""
+    marks: dict[str, list[str]] = {r.line: [] for r in recipes}
+    for axis in ("kv_bytes", "speed") if tasks and tasks[0].metrics else ():
+        placed = [(r, x, m) for r in recipes if (x := _on(axis, r)) is not None and (m := _headline(r, tasks[0]))]
+        points = [(x, m.estimate.value) for _, x, m in placed]
+        higher = (axis == "speed", bool(placed) and placed[0][2].higher_is_better)
+        for i in frontier(points, higher=higher):
+            marks[placed[i][0].line].append(axis)
+    return [replace(r, on_frontier=tuple(marks[r.line])) for r in recipes]
+
+
+def _on(axis: str, recipe: RecipeResult) -> float | None:
+    if axis == "kv_bytes":
+        return recipe.kv_bytes.held if recipe.kv_bytes else None
+    return 1.0 if recipe.is_dense else recipe.speed.estimate.value if recipe.speed else None
+
+
+def _headline(recipe: RecipeResult, task: TaskInfo) -> Metric | None:
+    cell = recipe.cell(task.name)
+    return cell.metric(task.metrics[0]) if cell and cell.state == "done" else None

@@ -1,0 +1,105 @@
+"""The parent's side of the worker: starts it, asks it, hears its events, notices its death."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import psutil
+
+from ...errors import CellError
+from ...evaluation.isolated import THREAD_VARIABLES, rebuilt
+
+DEBUG = "PARETOLM_DEBUG"  # set: tracebacks are shown
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """Thread pools pinned, and the same code, however it was found.
+
+    Threads that wait must sleep: spinning ones stall each other on a busy machine, up to fifteenfold."""
+    env = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads))
+    env |= {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "passive"}
+    return env | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+
+
+class WorkerDied(CellError):
+    """The process ended by itself; cells: what it was busy with."""
+
+    def __init__(self, sentence: str, cells: list[str]) -> None:
+        super().__init__(sentence)
+        self.cells = cells
+
+
+class WorkerClient:
+    """A worker process. Ctrl-C in the terminal reaches only the parent, which then ends it."""
+
+    def __init__(self, threads: int) -> None:
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "paretolm.bench.workers.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=None if os.environ.get(DEBUG) else self._stderr,
+            env=_environment(threads),
+            text=True,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+        self._cells: list[str] = []
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, hear: Callable[[Mapping[str, Any]], None] = lambda _: None, **request: Any) -> Any:
+        """The answer to one request; events before it go to `hear`. Raises the worker's own error, or WorkerDied."""
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        for event in self._events():
+            match event["event"]:
+                case "end":
+                    return event["result"]
+                case "error":
+                    raise rebuilt(event["error"])
+                case "at":
+                    self._cells = event["cells"]
+                case _:
+                    hear(event)
+        raise self._death()
+
+    def _events(self) -> Iterator[dict[str, Any]]:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            with suppress(ValueError):  # a line cut off by the process's end
+                yield json.loads(line)
+
+    def _death(self) -> WorkerDied:
+        code = self._process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
+            cause = ", most likely for lack of memory" if name == "SIGKILL" else ""
+            return WorkerDied(f"the process was ended by {name}{cause}", self._cells)
+        self._stderr.seek(0)
+        tail = " | ".join(self._stderr.read().decode(errors="replace").strip().splitlines()[-3:])
+        return WorkerDied(f"the process ended with status {code}: {tail or 'it said nothing'}", self._cells)
+
+    def close(self) -> None:
+        """Ends the process and its children, at once."""
+        if self._process.poll() is None:
+            with suppress(psutil.Error):
+                for child in psutil.Process(self._process.pid).children(recursive=True):
+                    child.kill()
+            self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+            with suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]

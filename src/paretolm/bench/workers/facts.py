@@ -1,0 +1,145 @@
+"""What can be said of a model, of recipes on it and of tasks on a text before anything is measured, as JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from ...bridge.lm import LM
+from ...contracts import Slot
+from ...errors import ParetoError, RecipeError, nearest
+from ...evaluation import tasks
+from ...evaluation.isolated import describe
+from ...evaluation.source import TextSource
+from ...evaluation.task import Task
+from ...recipes import grammar
+from ...recipes.recipe import Recipe
+from ..records.keys import PACKAGE, code_hashes
+from .fitting import fitted_methods
+
+
+def model_facts(lm: LM) -> dict[str, Any]:
+    view = lm.view
+    return {
+        "name": lm.name,
+        "content": lm.content_hash,
+        "architecture": view.architecture,
+        "parameters": sum(p.numel() for p in lm.model.parameters()),
+        "layers": view.num_layers,
+        "trained_length": view.trained_length,
+        "rope": view.rope is not None,
+        "weight_bytes": view.weight_bytes,
+        "dtype": str(lm.model.dtype).removeprefix("torch."),
+        "attention": view.attention,
+        "device": lm.model.device.type,
+    }
+
+
+def recipe_facts(lm: LM, text: str) -> dict[str, Any]:
+    """Raises nothing: what is wrong with a recipe is among its facts."""
+    try:
+        recipe = Recipe.parse(text)
+    except ParetoError as error:
+        return {"error": describe(error)}
+    plan = recipe.plan(lm.view)
+    slots = {m.name: sorted({e.slot for o, e in plan.pairs if o is m}, key=lambda s: s.order) for m in recipe.methods}
+    return {
+        "line": recipe.full(),
+        "short": str(recipe),
+        "hash": recipe.hash,
+        "methods": {name: [s.value for s in places] for name, places in slots.items()},
+        "papers": sorted({p for m in recipe.methods for p in m.papers}),
+        "fits": [] if plan.conflicts else [m.name for m in fitted_methods(recipe, lm)],
+        "conflict": " ".join(map(str, plan.conflicts)),
+        "code": code_hashes(sorted(_sources(recipe))),
+    }
+
+
+def _sources(recipe: Recipe) -> set[str]:
+    """The files of a recipe's methods, and the helpers that methods of our shelves share."""
+    own = {str(Path(sys.modules[c.__module__].__file__ or "")) for m in recipe.methods for c in _lineage(type(m))}
+    helpers = {str(f) for f in (PACKAGE / "methods").rglob("_*.py")} if own else set()
+    return own | helpers
+
+
+def _lineage(cls: type) -> list[type]:
+    from ...contracts import Method
+
+    return [c for c in cls.__mro__ if issubclass(c, Method) and c is not Method]
+
+
+def parse_task(line: str, seed: int) -> Task:
+    """`recall`, or `recall(repeats=5, lengths=0.5/1)`: several values of a knob are joined by '/'. Raises RecipeError.
+
+    seed draws the items unless the line has one of its own."""
+    calls = grammar.read(line)
+    if len(calls) != 1:
+        raise RecipeError(f"a task is written name or name(knob=value), not {line!r}")
+    name = calls[0].name
+    types = get_type_hints(type(tasks.make(name)))
+    known = [f.name for f in dataclasses.fields(tasks.make(name))]
+    knobs: dict[str, Any] = {"seed": seed}
+    for knob, value in calls[0].knobs:
+        if knob not in known:
+            raise RecipeError(f"task {name} has no knob {knob!r}{nearest(knob, known)}")
+        knobs[knob] = _read_value(f"task {name}: {knob}", types[knob], value.text)
+    return tasks.make(name, **knobs)
+
+
+def _read_value(owner: str, kind: Any, text: str) -> Any:
+    parts = get_args(kind)
+    if get_origin(kind) is tuple:
+        return tuple(_read_value(owner, parts[0], part) for part in text.split("/"))
+    if type(None) in parts:
+        return None if text.lower() == "none" else _read_value(owner, parts[0], text)
+    try:
+        return kind(text)
+    except ValueError:
+        raise RecipeError(f"{owner} is {'a whole number' if kind is int else 'a number'}, not {text!r}") from None
+
+
+def task_facts(lm: LM, line: str, source: TextSource, seed: int, limit: int | None) -> dict[str, Any]:
+    """Raises nothing, like recipe_facts. tokens: the most the cache sees in one item."""
+    from .measure import in_order
+
+    try:
+        task = parse_task(line, seed)
+    except ParetoError as error:
+        return {"error": describe(error)}
+    facts = {
+        "name": task.name,
+        "line": str(task),
+        "version": str(task.version),
+        "title": (sys.modules[type(task).__module__].__doc__ or "").strip().partition("\n")[0],
+        "headline": task.headline,
+        "params": dataclasses.asdict(task),
+        "sees": [s.value for s in Slot if s in task.sees],
+        "mode": task.mode,
+        "code": code_hashes(sorted(_task_sources(task))),
+    }
+    try:
+        items = in_order(task.items(source, lm), task.seed, limit)
+    except ParetoError as error:
+        return facts | {"error": describe(error)}
+    tokens = max(task.tokens(i) for i in items)
+    documents = len({i.doc for i in items})
+    return facts | {"num_items": len(items), "num_documents": documents, "tokens": tokens}
+
+
+def _task_sources(task: Task) -> set[str]:
+    """The task's own source files, and the data it reads beside the text."""
+    lineage = [c for c in type(task).__mro__ if issubclass(c, Task) and c is not Task]
+    own = {str(Path(sys.modules[c.__module__].__file__ or "")) for c in lineage}
+    return own | {str(f) for f in task.files()}
+
+
+def describe_all(
+    lm: LM, recipes: Sequence[str], task_lines: Sequence[str], source: TextSource, seed: int, limit: int | None
+) -> dict[str, Any]:
+    return {
+        "recipes": {text: recipe_facts(lm, text) for text in recipes},
+        "tasks": {line: task_facts(lm, line, source, seed, limit) for line in task_lines},
+    }

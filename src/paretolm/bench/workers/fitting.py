@@ -1,0 +1,90 @@
+"""Artifacts for the methods of a recipe: found on disk, or fitted now and kept there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...bridge.artifacts import load_artifact, save_artifact
+from ...bridge.fitter import TextFitter, text_hash
+from ...contracts import Artifact, Method, Need
+from ...errors import FitError, ParetoError
+from ...recipes.making import method_line
+from ...recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ...bridge.lm import LM
+
+
+def fitted_methods(recipe: Recipe, lm: LM) -> list[Method]:
+    """Methods of the recipe whose plan needs something fitted on text."""
+    pairs = recipe.plan(lm.view).pairs
+    needy = {id(method) for method, edit in pairs if Need.FITTED in edit.needs}
+    return [m for m in recipe.methods if id(m) in needy]
+
+
+def fit_model(
+    model: str,
+    recipe: str,
+    text: str | Path | None,
+    *,
+    budget: int | None = None,
+    again: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> dict[str, dict[str, list[int]]]:
+    """Fits what a recipe needs for a model, on the documents of a text that are not judged. Line of each method ->
+    name of each tensor -> its shape. Raises FitError where nothing needs fitting."""
+    from ...evaluation.source import TextSource
+    from ...recipes.convert import load
+
+    parsed = Recipe.parse(recipe)
+    source = TextSource.open(text)
+    lm = load(model, **options)
+    found = fit_recipe(
+        lm, parsed, lambda: [d.text for d in source.fit_documents], budget=budget, again=again, tell=tell
+    )
+    if not found:
+        raise FitError(f"nothing in {str(parsed)!r} needs fitting")
+    return {line: {name: list(t.shape) for name, t in artifact.tensors.items()} for line, artifact in found.items()}
+
+
+def fit_recipe(
+    lm: LM,
+    recipe: Recipe,
+    documents: Callable[[], Sequence[str]],
+    *,
+    budget: int | None = None,
+    again: bool = False,
+    tell: Callable[[str], None] = lambda _: None,
+) -> dict[str, Artifact]:
+    """Line of each method that needs one (see method_line) -> its artifact for exactly this model and text.
+
+    documents is only called where something is to be fitted; tell hears of each method before it is."""
+    found: dict[str, Artifact] = {}
+    for method in fitted_methods(recipe, lm):
+        line, texts = method_line(method), documents()
+        data = text_hash(texts)
+        if not again:
+            try:
+                found[line] = load_artifact(lm.content_hash, line, data)
+                continue
+            except FitError:
+                pass
+        tell(f"fitting {method.name} on {len(texts)} documents")
+        found[line] = _fit(lm, method, texts, budget)
+        save_artifact(found[line], lm.content_hash, line, data)
+    return found
+
+
+def _fit(lm: LM, method: Method, texts: Sequence[str], budget: int | None) -> Artifact:
+    try:
+        artifact = method.fit(TextFitter(lm, texts), budget)
+    except ParetoError:
+        raise
+    except Exception as error:
+        raise FitError(f"{method.name} could not be fitted ({type(error).__name__}: {error})") from error
+    if artifact is None:
+        raise FitError(f"{method.name} asks for an artifact but fits none")
+    return artifact

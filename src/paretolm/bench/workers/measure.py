@@ -1,0 +1,300 @@
+"""Quality cells of one model: a task's items under many recipes, one prefill for all recipes that share it.
+
+Items go in batches. The untouched model reads a batch first, because other recipes are compared with what it
+leaves; then recipes of equal prefill continue from one snapshot an item. What fails, fails for its cell alone.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...bridge.bytes import module_bytes
+from ...bridge.lm import LM
+from ...bridge.stream import Snapshot, Stream
+from ...contracts import Artifact, Forward, Method, Observe, Slot
+from ...errors import CellError, ParetoError, UserError
+from ...evaluation.isolated import describe
+from ...evaluation.task import DEFAULT_CHUNK, Base, Item, Run, Task
+from ...recipes.recipe import Recipe, dense_cost
+from ...recipes.session import Session
+from ..records.store import Scored, Store
+
+PREFILL_CHUNK = 512
+BATCH_BYTES = 512 << 20  # of snapshots and bases kept at a time
+BATCH_ITEMS = 64
+Tell = Callable[[Mapping[str, Any]], None]
+Counters = Mapping[str, Mapping[str, int]]
+_GENERATED = frozenset({Slot.PROMPT, Slot.DECODE})
+
+
+@dataclass
+class Arm:
+    """One recipe on one task. key is None where only its base is wanted; missing: items still to score."""
+
+    key: str | None
+    recipe: Recipe
+    artifacts: Mapping[str, Artifact]
+    prefill: str
+    shares: bool
+    slots: frozenset[Slot]
+    missing: set[str]
+    early: tuple[Method, ...] = ()  # methods that act in the cache while the prompt is read
+    alive: bool = True
+    observe: Observe = field(default_factory=Observe)
+
+
+def make_arm(lm: LM, key: str | None, recipe: Recipe, artifacts: Mapping[str, Artifact], missing: set[str]) -> Arm:
+    """Raises ConflictError where the recipe cannot stand on this model."""
+    plan = recipe.plan(lm.view)
+    plan.raise_conflicts()
+    slots = frozenset(e.slot for _, e in plan.pairs)
+    return Arm(key, recipe, artifacts, recipe.prefill_hash(lm.view), plan.shares_prefill, slots, missing, plan.reading)
+
+
+@dataclass
+class TaskRun:
+    """All arms of one task. items: in the order they are scored."""
+
+    lm: LM
+    task: Task
+    items: Sequence[Item]
+    arms: list[Arm]
+    store: Store
+    tell: Tell
+    seed: int = 0
+    chunk: int | None = None
+    kept: int = 0  # bytes of the largest base so far
+
+    def run(self) -> None:
+        self._add_base_arm()
+        self._total = {id(a): len(a.missing) for a in self.arms}
+        for batch in self._batches():
+            bases: dict[str, Base] = {}
+            for group in self._groups():
+                self._group(group, batch, bases)
+            self.kept = max([self.kept, *map(_base_bytes, bases.values())])
+        for arm in self.arms:
+            if arm.alive and arm.key:
+                self.store.finish(arm.key)
+                self.tell({"event": "done", "cell": arm.key})
+
+    def _add_base_arm(self) -> None:
+        """The untouched model reads every item that another recipe needs its base for."""
+        if not self.task.needs_base:
+            return
+        wanted = set().union(*(a.missing for a in self.arms if not a.recipe.is_dense))
+        if not any(a.recipe.is_dense and wanted <= a.missing for a in self.arms):
+            self.arms.insert(0, make_arm(self.lm, None, Recipe(), {}, wanted))
+
+    # --- batches and groups ---
+
+    def _batches(self) -> Iterator[list[Item]]:
+        """One item first, to see what is kept for it; then as many as fit in the bound."""
+        wanted = set().union(*(a.missing for a in self.arms)) if self.arms else set()
+        items, size = [i for i in self.items if i.id in wanted], 1
+        snapshot = max((dense_cost(self.lm.view, i.prompt_length).kv_bytes.low for i in items), default=0)
+        while items:
+            yield items[:size]
+            items = items[size:]
+            size = max(1, min(BATCH_ITEMS, int(BATCH_BYTES / max(1, snapshot + self.kept))))
+
+    def _groups(self) -> list[list[Arm]]:
+        """Arms of one prefill together, the untouched model's first; an arm that reads on its own stands alone."""
+        groups: dict[str, list[Arm]] = {}
+        for arm in sorted((a for a in self.arms if a.alive), key=lambda a: not a.recipe.is_dense):
+            groups.setdefault(f"own {id(arm)}" if self._reads_alone(arm) else arm.prefill, []).append(arm)
+        return list(groups.values())
+
+    def _reads_alone(self, arm: Arm) -> bool:
+        return not arm.shares or self._generates(arm) or Slot.TOKENS in arm.slots
+
+    def _group(self, group: list[Arm], batch: list[Item], bases: dict[str, Base]) -> None:
+        wanted = set().union(*(a.missing for a in group))
+        todo = [item for item in batch if item.id in wanted]
+        snapshots: dict[str, Snapshot] = {}
+        shared = len(group) > 1 or (self.task.restarts and not self._reads_alone(group[0]))
+        if shared and todo:
+            with self._blaming(group):
+                snapshots = self._prefill(group, todo)
+        for arm in group:
+            mine = [item for item in todo if item.id in arm.missing]
+            if arm.alive and mine:
+                with self._blaming([arm]):
+                    self._score(arm, mine, snapshots, bases)
+
+    def _prefill(self, group: list[Arm], items: list[Item]) -> dict[str, Snapshot]:
+        observe = self._observed(group)
+        with self._opened(group[0]) as session:
+            found = {}
+            for item in items:
+                session.reset()
+                found[item.id] = session.prefill(item.prompt_ids, chunk=PREFILL_CHUNK, observe=observe)
+        return found
+
+    def _observed(self, group: list[Arm]) -> Observe:
+        """What all arms together must be shown of the prompt, kept beyond its end for those that continue."""
+        for arm in group:
+            if Slot.KEEP in arm.slots and arm.observe == Observe():
+                with self._opened(arm) as session:
+                    arm.observe = session.observes()
+        queries, received = max(a.observe.queries for a in group), any(a.observe.received for a in group)
+        return Observe(queries, received, decoding=True)
+
+    # --- one arm ---
+
+    def _score(self, arm: Arm, items: list[Item], snapshots: Mapping[str, Snapshot], bases: dict[str, Base]) -> None:
+        apart = self._generates(arm) or bool(snapshots and not any(slot.in_cache for slot in arm.slots))
+        weighed = self._weighed(arm, items) if apart else {}
+        with self._opened(arm) as session:
+            before: Counters = {}  # what opening did belongs to the first item
+            for given in items:
+                session.reset()
+                torch.manual_seed(self.seed)
+                started, item = time.perf_counter(), self._own_tokens(session, given)
+                run = self._start(arm, session, item, snapshots.get(item.id))
+                held = weighed.get(item.id, {}) if apart else _held(session.last_stream)
+                base = None if arm.recipe.is_dense else bases.get(item.id)
+                scored = self.task.score(run, item, base)
+                if arm.recipe.is_dense and scored.keep is not None:
+                    bases[item.id] = scored.keep
+                if arm.key:
+                    facts = {"chunk": run.chunk, "counters": _difference(session.counters, before)}
+                    facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held)}
+                    self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])
+                arm.missing.discard(item.id)
+                before = session.counters
+                self._progress(arm)
+
+    def _own_tokens(self, session: Session, item: Item) -> Item:
+        """The item's text in the tokens of a recipe that brings another tokenizer."""
+        if session.tokenizer is self.lm.tokenizer or Slot.TOKENS not in self.task.sees:
+            return item
+        return self.task.retokenised(item, session.tokenizer)
+
+    def _start(self, arm: Arm, session: Session, item: Item, snapshot: Snapshot | None) -> Run:
+        """The arm at the end of the item's prompt."""
+        tokens = self.task.tokens(item)
+        own = arm.recipe.chunk(tokens)
+        chunk = min(c for c in (own or DEFAULT_CHUNK, self.chunk) if c)
+
+        def read(size: int) -> tuple[Stream, Forward]:
+            if snapshot is not None:
+                return session.resume(snapshot), snapshot.last
+            return read_prompt(session, item, size)
+
+        if self._generates(arm):
+            return Run(session, None, None, chunk, own is None, read)
+        stream, end = read(min((c for m in arm.early if (c := m.chunk(tokens))), default=PREFILL_CHUNK))
+        return Run(session, stream, end, chunk, own is None, read)
+
+    def _generates(self, arm: Arm) -> bool:
+        """Only `session.generate` obeys the recipe here."""
+        return self.task.mode == "generate" and bool(arm.slots & _GENERATED)
+
+    def _weighed(self, arm: Arm, items: list[Item]) -> dict[str, dict[str, int]]:
+        """Bytes of the longest item in the model's own cache, where scoring goes through another."""
+        longest = max(self.items, key=lambda item: (item.prompt_length, item.id))
+        if longest not in items:
+            return {}
+        with self._opened(arm) as session:
+            prompt = replace(longest, prompt_ids=session.rewrite(longest.prompt_ids).ids)
+            return {longest.id: _held(read_prompt(session, prompt, PREFILL_CHUNK)[0])}
+
+    def _bytes(self, arm: Arm, item: Item, held: dict[str, int]) -> dict[str, Any]:
+        """Held at the end of the prompt, and as predicted."""
+        cost = arm.recipe.cost(self.lm.view, item.prompt_length)
+        return {
+            **held,
+            "prompt": item.prompt_length,
+            "weight_bytes": module_bytes(self.lm.model),
+            "predicted": _finite(cost.kv_bytes.low, cost.kv_bytes.high),
+            "predicted_weights": _finite(cost.weight_bytes.low, cost.weight_bytes.high),
+        }
+
+    @contextmanager
+    def _opened(self, arm: Arm) -> Iterator[Session]:
+        with Session.open(self.lm, arm.recipe, arm.artifacts) as session:
+            yield session
+
+    @contextmanager
+    def _blaming(self, arms: list[Arm]) -> Iterator[None]:
+        """A failure ends these arms, and no other."""
+        self.tell({"event": "at", "cells": [a.key for a in arms if a.key]})
+        try:
+            yield
+        except Exception as error:
+            for arm in arms:
+                arm.alive = False
+                if arm.key:
+                    self._fail(arm.key, error)
+
+    def _fail(self, key: str, error: Exception) -> None:
+        sentence, again = reason(error)
+        self.store.fail(key, sentence, again=again)
+        self.tell({"event": "failed", "cell": key, "reason": sentence})
+
+    def _progress(self, arm: Arm) -> None:
+        total = self._total.get(id(arm), 0)
+        self.tell({"event": "progress", "cell": arm.key, "done": total - len(arm.missing), "total": total})
+
+
+def read_prompt(session: Session, item: Item, chunk: int) -> tuple[Stream, Forward]:
+    """A fresh stream at the end of the item's prompt, and what its last forward gave."""
+    ids, size = item.prompt_ids, item.prompt_length
+    stream = session.stream()
+    for start in range(0, size, chunk):
+        last = start + chunk >= size
+        out = stream.read(ids[:, start : start + chunk], last=last, logits=last)
+    return stream, out
+
+
+def in_order(items: Sequence[Item], seed: int, limit: int | None) -> list[Item]:
+    """Items in seeded random order, so that the first few stand for all."""
+    found = list(items)
+    random.Random(seed).shuffle(found)
+    return found[:limit]
+
+
+def reason(error: Exception) -> tuple[str, bool]:
+    """(one sentence, whether the same call may succeed another time)."""
+    told = describe(error)
+    message = " ".join(told["message"].split())
+    if told["kind"] == "CellError" and not isinstance(error, ParetoError):
+        return message, True
+    if isinstance(error, ParetoError):
+        return message, not isinstance(error, UserError | CellError)
+    at = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{told['kind']}: {message[:300]} ({Path(at.filename).name}, line {at.lineno})", isinstance(error, OSError)
+
+
+def _held(stream: Stream | None) -> dict[str, int]:
+    return {"kv_bytes": stream.kv_bytes, "index_bytes": stream.index_bytes} if stream else {}
+
+
+def _checked(scored: Scored) -> Scored:
+    for row in scored.rows:
+        if not math.isfinite(row.value):
+            raise CellError(f"{row.metric} of item {row.item} is {row.value}, not a number that can be averaged")
+    return scored
+
+
+def _difference(after: Counters, before: Counters) -> dict[str, dict[str, int]]:
+    return {name: {k: v - before.get(name, {}).get(k, 0) for k, v in counts.items()} for name, counts in after.items()}
+
+
+def _finite(*values: float) -> list[float | None]:
+    return [v if math.isfinite(v) else None for v in values]
+
+
+def _base_bytes(base: Base) -> int:
+    return sum(array.nbytes for array in base.values())

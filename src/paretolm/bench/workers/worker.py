@@ -1,0 +1,165 @@
+"""The process that holds the model: `python -m paretolm.bench.workers.worker`, one JSON request a line on stdin.
+
+Requests: open (a model and a text), describe (recipes and tasks), measure (cells). Answers and events are JSON
+lines on stdout; everything else that is printed goes to stderr. The process ends when stdin does, so none is
+left behind when its parent is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ...bridge.lm import LM
+    from ...evaluation.source import TextSource
+    from ..records.store import Store
+    from .measure import Arm
+
+
+class Worker:
+    """State between requests: one model on one text."""
+
+    def __init__(self, channel: IO[str]) -> None:
+        self.channel = channel
+        self.lm: LM
+        self.source: TextSource
+
+    def tell(self, event: Mapping[str, Any]) -> None:
+        self.channel.write(json.dumps(event) + "\n")
+        self.channel.flush()
+
+    def answer(self, request: Mapping[str, Any]) -> None:
+        """Runs one request; its last event is 'end' or 'error'."""
+        from ...evaluation.isolated import describe
+
+        arguments = dict(request)
+        try:
+            result = getattr(self, f"do_{arguments.pop('do')}")(**arguments)
+        except Exception as error:  # whatever it was, the parent must hear of it
+            traceback.print_exc()
+            self.tell({"event": "error", "error": describe(error)})
+        else:
+            self.tell({"event": "end", "result": result})
+
+    def do_open(
+        self, model: str, text: str | None, device: str, dtype: str | None, attention: str | None, threads: int
+    ) -> dict[str, Any]:
+        import torch
+
+        from ...evaluation.source import TextSource
+        from ...recipes.convert import load
+        from .facts import model_facts
+
+        torch.set_num_threads(threads)
+        self.lm = load(model, dtype=dtype, device=device, attn_implementation=attention)
+        self.source = TextSource.open(text)
+        return model_facts(self.lm)
+
+    def do_describe(self, recipes: Sequence[str], tasks: Sequence[str], seed: int, limit: int | None) -> dict[str, Any]:
+        from .facts import describe_all
+
+        return describe_all(self.lm, recipes, tasks, self.source, seed, limit)
+
+    def do_tokens(self, count: int, seed: int) -> list[int]:
+        """Tokens of the text, for processes that need any."""
+        from ...evaluation.streams import build
+
+        stream = build(self.source, self.lm, count, 1, per_document=count, seed=seed, shrink=True)[0]
+        return [int(i) for i in stream.ids[0]]
+
+    def do_measure(
+        self, store: str, cells: Sequence[Mapping[str, Any]], seed: int, chunk: int | None, limit: int | None
+    ) -> None:
+        """cells: key, recipe and task lines. Finished ones are in the store when this answers."""
+        from ..records.store import Store
+
+        by_task: dict[str, list[Mapping[str, Any]]] = {}
+        for cell in cells:
+            by_task.setdefault(cell["task"], []).append(cell)
+        with Store(Path(store)) as opened:
+            for line, mine in by_task.items():
+                self._measure_task(opened, line, mine, seed, chunk, limit)
+
+    def _measure_task(
+        self,
+        store: Store,
+        line: str,
+        cells: Sequence[Mapping[str, Any]],
+        seed: int,
+        chunk: int | None,
+        limit: int | None,
+    ) -> None:
+        from .facts import parse_task
+        from .measure import TaskRun, in_order, reason
+
+        held = set(store.claim([c["key"] for c in cells]))
+        mine = [c for c in cells if c["key"] in held]
+        if not mine:
+            return
+        self.tell({"event": "at", "cells": [c["key"] for c in mine]})
+        try:
+            task = parse_task(line, seed)
+            items = in_order(task.items(self.source, self.lm), task.seed, limit)
+        except Exception as error:
+            sentence, again = reason(error)
+            for cell in mine:
+                self._fail(store, cell["key"], sentence, again)
+            return
+        names = {item.id for item in items}
+        arms = [arm for cell in mine if (arm := self._arm(store, cell, names))]
+        TaskRun(self.lm, task, items, arms, store, self.tell, seed, chunk).run()
+
+    def _arm(self, store: Store, cell: Mapping[str, Any], names: set[str]) -> Arm | None:
+        """The cell ready to run; None where it cannot, and its reason is in the store."""
+        from ...recipes.recipe import Recipe
+        from .fitting import fit_recipe
+        from .measure import make_arm, reason
+
+        key = cell["key"]
+        self.tell({"event": "at", "cells": [key]})
+        try:
+            recipe = Recipe.parse(cell["recipe"])
+            arm = make_arm(self.lm, key, recipe, {}, names - store.item_names(key))
+            arm.artifacts = fit_recipe(
+                self.lm,
+                recipe,
+                lambda: [d.text for d in self.source.fit_documents],
+                tell=lambda text: self.tell({"event": "note", "text": text}),
+            )
+        except Exception as error:
+            self._fail(store, key, *reason(error))
+            return None
+        return arm
+
+    def _fail(self, store: Store, key: str, sentence: str, again: bool) -> None:
+        store.fail(key, sentence, again=again)
+        self.tell({"event": "failed", "cell": key, "reason": sentence})
+
+
+def main() -> None:
+    requests: queue.Queue[str | None] = queue.Queue()
+
+    def listen() -> None:
+        for line in sys.stdin:
+            requests.put(line)
+        os._exit(0)
+
+    sys.stdout.flush()
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # libraries print where they should not
+    threading.Thread(target=listen, daemon=True).start()
+    worker = Worker(channel)
+    while True:
+        worker.answer(json.loads(requests.get() or "{}"))
+
+
+if __name__ == "__main__":
+    main()

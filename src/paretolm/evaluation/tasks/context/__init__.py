@@ -1,0 +1,1 @@
+"""What stands far back in a long text."""
