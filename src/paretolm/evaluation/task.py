@@ -7,7 +7,6 @@ the base of the others.
 
 from __future__ import annotations
 
-import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..contracts import Forward, Slot, knob
 from ..contracts.knobs import check_knobs
+from ..recipes.lines import written
 from .rows import Row
 
 if TYPE_CHECKING:
@@ -146,7 +146,4 @@ class Task(ABC):
 
     def __str__(self) -> str:
         """One line that repeats the task: every knob that differs from its default."""
-        knobs = [
-            f"{f.name}={getattr(self, f.name)}" for f in dataclasses.fields(self) if getattr(self, f.name) != f.default
-        ]
-        return f"{self.name}({', '.join(knobs)})" if knobs else self.name
+        return written(self)

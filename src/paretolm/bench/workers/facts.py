@@ -6,16 +6,16 @@ import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from ...bridge.lm import LM
 from ...contracts import Slot
-from ...errors import ParetoError, RecipeError, nearest
+from ...errors import ParetoError
 from ...evaluation import tasks
 from ...evaluation.isolated import describe
 from ...evaluation.source import TextSource
 from ...evaluation.task import Task
-from ...recipes import grammar
+from ...recipes.lines import read_call, read_knobs
 from ...recipes.recipe import Recipe
 from ..records.keys import PACKAGE, code_hashes
 from .fitting import fitted_methods
@@ -75,30 +75,9 @@ def parse_task(line: str, seed: int) -> Task:
     """`recall`, or `recall(repeats=5, lengths=0.5/1)`: several values of a knob are joined by '/'. Raises RecipeError.
 
     seed draws the items unless the line has one of its own."""
-    calls = grammar.read(line)
-    if len(calls) != 1:
-        raise RecipeError(f"a task is written name or name(knob=value), not {line!r}")
-    name = calls[0].name
-    types = get_type_hints(type(tasks.make(name)))
-    known = [f.name for f in dataclasses.fields(tasks.make(name))]
-    knobs: dict[str, Any] = {"seed": seed}
-    for knob, value in calls[0].knobs:
-        if knob not in known:
-            raise RecipeError(f"task {name} has no knob {knob!r}{nearest(knob, known)}")
-        knobs[knob] = _read_value(f"task {name}: {knob}", types[knob], value.text)
-    return tasks.make(name, **knobs)
-
-
-def _read_value(owner: str, kind: Any, text: str) -> Any:
-    parts = get_args(kind)
-    if get_origin(kind) is tuple:
-        return tuple(_read_value(owner, parts[0], part) for part in text.split("/"))
-    if type(None) in parts:
-        return None if text.lower() == "none" else _read_value(owner, parts[0], text)
-    try:
-        return kind(text)
-    except ValueError:
-        raise RecipeError(f"{owner} is {'a whole number' if kind is int else 'a number'}, not {text!r}") from None
+    call = read_call(line, "task")
+    kind = type(tasks.make(call.name))
+    return tasks.make(call.name, **{"seed": seed} | read_knobs(kind, call, "task"))
 
 
 def task_facts(lm: LM, line: str, source: TextSource, seed: int, limit: int | None) -> dict[str, Any]:
