@@ -13,7 +13,8 @@ import torch
 
 from paretolm.bench.records.store import Store
 from paretolm.bench.workers import measure
-from paretolm.bench.workers.measure import Arm, TaskRun, in_order, make_arm, reason
+from paretolm.bench.workers.arm import Arm, in_order, make_arm, reason
+from paretolm.bench.workers.measure import TaskRun
 from paretolm.errors import CallError, CellError, ConflictError
 from paretolm.evaluation.rows import Row
 from paretolm.evaluation.task import Base, Item, Run, Scored, Task

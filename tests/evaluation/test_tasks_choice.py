@@ -13,7 +13,8 @@ import torch
 from scipy import stats
 
 from paretolm.bench.records.store import Store
-from paretolm.bench.workers.measure import TaskRun, make_arm
+from paretolm.bench.workers.arm import make_arm
+from paretolm.bench.workers.measure import TaskRun
 from paretolm.contracts import Slot
 from paretolm.evaluation.rows import Row
 from paretolm.evaluation.summary import summarise

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import stats
 
-from ..bench.workers.measure import PREFILL_CHUNK, read_prompt
+from ..bench.workers.arm import read_prompt
+from ..bench.workers.measure import PREFILL_CHUNK
 from ..evaluation.rows import Row
 from ..evaluation.source import TextSource
 from ..evaluation.task import DEFAULT_CHUNK, Run, Task

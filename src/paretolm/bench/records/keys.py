@@ -22,7 +22,13 @@ _MODEL = ("errors.py", "contracts", "bridge", "recipes")
 _JUDGE = ("task.py", "rows.py", "source.py", "_files.py", "packed.py", "streams.py", "metrics", "tasks")
 _PROCESS = ("arms.py", "forked.py", "gauges.py", "isolated.py", "machine.py", "memory.py", "roofline.py", "speed.py")
 SHARED = {
-    "quality": (*_MODEL, *(f"evaluation/{f}" for f in _JUDGE), "bench/workers/measure.py", "bench/workers/fitting.py"),
+    "quality": (
+        *_MODEL,
+        *(f"evaluation/{f}" for f in _JUDGE),
+        "bench/workers/arm.py",
+        "bench/workers/measure.py",
+        "bench/workers/fitting.py",
+    ),
     "speed": (*_MODEL, *(f"evaluation/{f}" for f in _PROCESS), "bench/workers/process_cells.py"),
     "memory": (*_MODEL, *(f"evaluation/{f}" for f in _PROCESS), "bench/workers/process_cells.py"),
 }

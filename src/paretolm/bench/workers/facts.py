@@ -82,7 +82,7 @@ def parse_task(line: str, seed: int) -> Task:
 
 def task_facts(lm: LM, line: str, source: TextSource, seed: int, limit: int | None) -> dict[str, Any]:
     """Raises nothing, like recipe_facts. tokens: the most the cache sees in one item."""
-    from .measure import in_order
+    from .arm import in_order
 
     try:
         task = parse_task(line, seed)

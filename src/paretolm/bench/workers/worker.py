@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ...bridge.lm import LM
     from ...evaluation.source import TextSource
     from ..records.store import Store
-    from .measure import Arm
+    from .arm import Arm
 
 
 class Worker:
@@ -97,8 +97,9 @@ class Worker:
         chunk: int | None,
         limit: int | None,
     ) -> None:
+        from .arm import in_order, reason
         from .facts import parse_task
-        from .measure import TaskRun, in_order, reason
+        from .measure import TaskRun
 
         held = set(store.claim([c["key"] for c in cells]))
         mine = [c for c in cells if c["key"] in held]
@@ -120,8 +121,8 @@ class Worker:
     def _arm(self, store: Store, cell: Mapping[str, Any], names: set[str]) -> Arm | None:
         """The cell ready to run; None where it cannot, and its reason is in the store."""
         from ...recipes.recipe import Recipe
+        from .arm import make_arm, reason
         from .fitting import fit_recipe
-        from .measure import make_arm, reason
 
         key = cell["key"]
         self.tell({"event": "at", "cells": [key]})
