@@ -9,13 +9,23 @@ from pathlib import Path
 import pytest
 
 from paretolm.bridge import content
-from paretolm.bridge.content import FileFacts, content_hash, index_file, read_json, shard_names, weight_files
+from paretolm.bridge.content import (
+    Contents,
+    FileFacts,
+    content_hash,
+    contents,
+    index_file,
+    read_json,
+    shard_names,
+    weight_files,
+)
 from paretolm.errors import ModelError
 
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("PARETOLM_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr(content, "_TICK_NS", 0)
     return tmp_path / "home" / "hashes.json"
 
 
@@ -39,6 +49,60 @@ def test_every_file_that_matters_changes_the_hash(cache: Path, model: Path) -> N
     assert len(seen) == 5
     (model / "README.md").write_text("a note")
     assert content_hash(model) in seen
+
+
+def changed(before: Contents, after: Contents) -> set[str]:
+    return {name for name in ("model", "tokenizer", "template") if getattr(before, name) != getattr(after, name)}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "part"),
+    [
+        ("model.safetensors", "WEIGHTS", "model"),
+        ("config.json", '{"model_type": "gpt2"}', "model"),
+        ("generation_config.json", '{"eos_token_id": 3}', "model"),
+        ("tokenizer.json", '{"version": "2"}', "tokenizer"),
+        ("special_tokens_map.json", "{}", "tokenizer"),
+        ("tokenizer_config.json", '{"add_bos_token": true}', "tokenizer"),
+        ("tokenizer_config.json", '{"chat_template": "{{ messages }}"}', "template"),
+        ("chat_template.jinja", "{{ messages }}", "template"),
+        ("chat_template.json", "{}", "template"),
+        ("additional_chat_templates/tools.jinja", "{{ tools }}", "template"),
+        ("README.md", "a note", None),
+    ],
+)
+def test_a_file_changes_the_part_it_belongs_to_alone(
+    cache: Path, model: Path, name: str, text: str, part: str | None
+) -> None:
+    before = contents(model)
+    (model / name).parent.mkdir(exist_ok=True)
+    (model / name).write_text(text)
+    assert changed(before, contents(model)) == ({part} if part else set())
+
+
+def test_a_template_changes_where_it_lies_inside_the_tokenizers_configuration(cache: Path, model: Path) -> None:
+    settings = model / "tokenizer_config.json"
+    settings.write_text('{"add_bos_token": true, "chat_template": "one"}')
+    before = contents(model)
+    settings.write_text('{"add_bos_token": true, "chat_template": "two"}')
+    assert changed(before, contents(model)) == {"template"}
+    settings.write_text('{"add_bos_token": false, "chat_template": "two"}')
+    assert changed(before, contents(model)) == {"template", "tokenizer"}
+
+
+def test_no_template_and_no_tokenizer(cache: Path, model: Path) -> None:
+    assert contents(model).template == ""
+    (model / "tokenizer.json").unlink()
+    assert contents(model).tokenizer
+
+
+def test_an_old_time_on_new_contents_is_seen_through(cache: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    weights = model / "model.safetensors"
+    first, times = contents(model), weights.stat()
+    weights.write_bytes(b"WEIGHTS")
+    os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+    assert contents(model).model != first.model
 
 
 def test_a_copy_elsewhere_has_the_same_hash(cache: Path, model: Path, tmp_path: Path) -> None:

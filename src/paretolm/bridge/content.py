@@ -6,7 +6,9 @@ import hashlib
 import json
 import os
 import tempfile
+import time
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +38,19 @@ SMALL_FILES = (
     "chat_template.jinja",
     "adapter_config.json",
 )
+_TOKENIZER = (
+    "tokenizer.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "tokenizer.model",
+    "spiece.model",
+)
+_TOKENIZER_CONFIG = "tokenizer_config.json"
+_TEMPLATES = ("chat_template.jinja", "chat_template.json", "additional_chat_templates/*.jinja")
+_TICK_NS = 20_000_000  # two writes this near to one another may leave the same times behind
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt")
 
 
@@ -114,11 +129,41 @@ def _no_weights(directory: Path) -> str:
 def content_hash(directory: Path) -> str:
     """sha256 over names and contents of config, tokenizer and weights. Large files are hashed once per version."""
     files = [directory / name for name in SMALL_FILES if (directory / name).is_file()]
-    digest = hashlib.sha256()
+    return _digest([*files, *weight_files(directory)])
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Hashes of what a model directory consists of, each of which can change alone.
+
+    model: weights and configurations; template: how conversations are written, empty where nothing says it."""
+
+    model: str
+    tokenizer: str
+    template: str
+
+
+def contents(directory: Path) -> Contents:
+    """What a measurement on this directory depends on. A chat template inside the tokenizer's configuration is part
+    of the template, not of the tokenizer. Raises ModelError."""
+    apart = {*_TOKENIZER, _TOKENIZER_CONFIG, *_TEMPLATES}
+    models = [directory / name for name in SMALL_FILES if name not in apart and (directory / name).is_file()]
+    tokenizers = [directory / name for name in _TOKENIZER if (directory / name).is_file()]
+    templates = sorted(f for pattern in _TEMPLATES for f in directory.glob(pattern))
+    config = directory / _TOKENIZER_CONFIG
+    settings = read_json(config) if config.is_file() else {}
+    template = settings.pop("chat_template", None)
+    return Contents(
+        _digest([*models, *weight_files(directory)]),
+        _digest(tokenizers, settings or None),
+        _digest(templates, template) if templates or template else "",
+    )
+
+
+def _digest(files: list[Path], more: Any = None) -> str:
+    """sha256 over names and contents, and over a value that JSON can hold."""
+    digest = hashlib.sha256(b"" if more is None else json.dumps(more, sort_keys=True).encode())
     for path, file_hash in zip(files, _hashes(files), strict=True):
-        digest.update(f"{path.name} {file_hash}\n".encode())
-    weights = weight_files(directory)
-    for path, file_hash in zip(weights, _hashes(weights), strict=True):
         digest.update(f"{path.name} {file_hash}\n".encode())
     return digest.hexdigest()
 
@@ -146,7 +191,7 @@ def cache_directory() -> Path:
 
 
 class FileFacts:
-    """What was found out about files, good until their size or time changes; kept in hashes.json.
+    """What was found out about files, good until their size or times change; kept in hashes.json.
 
     Several processes may write at once: the last one wins, and what is lost is computed again.
     """
@@ -160,6 +205,10 @@ class FileFacts:
         return self._known.get(_key(path), {}).get(fact)
 
     def set(self, path: Path, fact: str, value: object) -> None:
+        """Not of a file written this moment: what is written next might not show in its times."""
+        status = path.stat()
+        if time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) < _TICK_NS:
+            return
         key = _key(path)
         self._known.setdefault(key, {})[fact] = value
         self._changed[key] = self._known[key]
@@ -184,9 +233,10 @@ class FileFacts:
 
 
 def _key(path: Path) -> str:
+    """ctime too, which no copy or touch can set back."""
     real = path.resolve()
     status = real.stat()
-    return f"{real} {status.st_size} {status.st_mtime_ns}"
+    return f"{real} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def write_atomic(path: Path, text: str) -> None:
