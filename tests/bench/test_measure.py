@@ -60,7 +60,7 @@ class Reading(Task):
         rows = [Row(item.id, item.doc, "nll", float("nan") if poisoned else nll)]
         if base is not None:
             rows.append(Row(item.id, item.doc, "kl", nll - float(base["nll"][0])))
-        return Scored(rows, {"nll": np.array([nll])} if base is None else None)
+        return Scored(rows, {"nll": np.array([nll])} if base is None else None, {"said": f"{item.id}, {name}"})
 
 
 @pytest.fixture
@@ -127,6 +127,9 @@ def test_facts_of_an_item_are_its_own(store: Store) -> None:
     weights = [s.facts for s in store.items("finequant(bits=4)")]
     assert weights[0]["weight_bytes"] < 0.7 * store.items("dense")[0].facts["weight_bytes"]
     assert any(any(f["counters"]["finequant"].values()) for f in weights), "what opening did is counted too"
+    assert [f["said"] for f in window][:2] == ["item-0, window(window=16)", "item-1, window(window=16)"], (
+        "the task's own"
+    )
 
 
 def test_a_failure_ends_its_own_cell(store: Store) -> None:

@@ -85,10 +85,12 @@ class Item:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """Rows of one item; keep: what the untouched model leaves for the recipes compared with it."""
+    """Rows of one item; keep: what the untouched model leaves for the recipes compared with it; facts: JSON values
+    that are kept beside the rows, the text that was generated for one."""
 
     rows: Sequence[Row]
     keep: Base | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

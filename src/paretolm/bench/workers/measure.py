@@ -141,7 +141,7 @@ class TaskRun:
                 if arm.recipe.is_dense and scored.keep is not None:
                     bases[item.id] = scored.keep
                 if arm.key:
-                    facts = {"chunk": run.chunk, "counters": _difference(session.counters, before)}
+                    facts = {**scored.facts, "chunk": run.chunk, "counters": _difference(session.counters, before)}
                     facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held)}
                     self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])
                 arm.missing.discard(item.id)
