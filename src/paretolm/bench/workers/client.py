@@ -38,12 +38,13 @@ class WorkerDied(CellError):
 
 
 class WorkerClient:
-    """A worker process. Ctrl-C in the terminal reaches only the parent, which then ends it."""
+    """A worker process: a module that calls `serve`. Ctrl-C in the terminal reaches only the parent, which then
+    ends it."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, module: str = "paretolm.bench.workers.worker") -> None:
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "paretolm.bench.workers.worker"],
+            [sys.executable, "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get(DEBUG) else self._stderr,

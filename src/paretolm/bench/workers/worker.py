@@ -145,7 +145,8 @@ class Worker:
         self.tell({"event": "failed", "cell": key, "reason": sentence})
 
 
-def main() -> None:
+def serve(kind: type[Worker]) -> None:
+    """Answers requests until stdin ends."""
     requests: queue.Queue[str | None] = queue.Queue()
 
     def listen() -> None:
@@ -157,10 +158,10 @@ def main() -> None:
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print where they should not
     threading.Thread(target=listen, daemon=True).start()
-    worker = Worker(channel)
+    worker = kind(channel)
     while True:
         worker.answer(json.loads(requests.get() or "{}"))
 
 
 if __name__ == "__main__":
-    main()
+    serve(Worker)

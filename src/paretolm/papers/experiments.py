@@ -1,0 +1,145 @@
+"""Experiments at work. What is finished is kept: a bench's cells in the store of `paretolm compare`, the findings of
+a study or a direct measurement beside them, until code, model or data change."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..bench.compare import run as run_bench
+from ..bench.desk import Request
+from ..bench.progress import Progress
+from ..bench.records.keys import PACKAGE, digest, file_hash, library_versions, shared_code
+from ..bench.records.store import Store
+from ..bridge.content import content_hash
+from ..bridge.locate import locate
+from ..errors import CellError
+from ..evaluation.source import TextSource
+from ..studies.study import Number, Place
+from .claim import DATA, Bench, Direct, Experiment, Rerun
+from .found import Found
+
+# What findings go through beside the shared code; a study or a direct measurement names the rest.
+_STATISTICS = ("evaluation/statistics.py", "evaluation/summary.py", "studies/study.py", "papers/numbers.py")
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where checks work. store: directory of rows and stopped work; data: the directory of sets given by path."""
+
+    store: Path
+    data: Path | None = None
+    threads: int = 1
+    progress: Progress = field(default_factory=Progress)
+
+    def lacking(self, experiment: Experiment) -> list[str]:
+        """What it needs below the data directory and is not there."""
+        return [n for n in experiment.needs_data if self.data is None or not (self.data / n).exists()]
+
+    def filled(self, line: str) -> str:
+        return line.replace(DATA, str(self.data)) if self.data else line
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """numbers by name; keys of the cells or findings they were drawn from; models: name -> hash of its contents."""
+
+    numbers: Mapping[str, Number]
+    keys: Sequence[str]
+    models: Mapping[str, str]
+
+
+def carry_out(experiment: Experiment, spot: Spot) -> Outcome:
+    """Raises UserError and RunError, of the bench or the study."""
+    return _bench(experiment, spot) if isinstance(experiment, Bench) else _findings(experiment, spot)
+
+
+def described(experiment: Experiment) -> str:
+    """One line for people."""
+    match experiment:
+        case Bench():
+            return f"{', '.join(experiment.recipes)} on {', '.join(experiment.tasks)}"
+        case Rerun():
+            return f"study {experiment.study} of {', '.join(experiment.models)}"
+        case Direct():
+            said = (experiment.work.__doc__ or experiment.work.__name__).partition("\n")[0].strip()
+            return f"{said} Models: {', '.join(experiment.models)}."
+
+
+def _bench(experiment: Bench, spot: Spot) -> Outcome:
+    tasks = tuple(spot.filled(line) for line in experiment.tasks)
+    request = Request(
+        model=spot.filled(experiment.model),
+        recipes=experiment.recipes,
+        tasks=tasks,
+        text=experiment.text and spot.filled(experiment.text),
+        output=spot.store,
+        threads=spot.threads,
+        seed=experiment.seed,
+        limit=experiment.limit,
+    )
+    comparison = run_bench(request, spot.progress)
+    if comparison.failures:
+        _, cell = comparison.failures[0]
+        raise CellError(f"{comparison.failures[0][0].typed} on {cell.task}: {cell.state}, {cell.reason}")
+    found = Found(comparison, experiment.recipes, experiment.tasks)
+    return Outcome(dict(experiment.measure(found)), found.keys, {experiment.model: comparison.model_hash})
+
+
+def _findings(experiment: Rerun | Direct, spot: Spot) -> Outcome:
+    models = tuple(spot.filled(m) for m in experiment.models)
+    text = experiment.text and spot.filled(experiment.text)
+    hashes = {name: content_hash(locate(m)) for name, m in zip(experiment.models, models, strict=True)}
+    place = Place(models, text, spot.store, progress=spot.progress)
+    key = digest(_facts(experiment, hashes, spot, text))
+    with Store(spot.store / "claims.sqlite") as store:
+        known = store.recall(key)
+    if known is None:
+        known = _found(experiment, place, spot)
+        rows = known.pop("rows")
+        (spot.store / "claims").mkdir(parents=True, exist_ok=True)
+        (spot.store / "claims" / f"{key[:16]}.jsonl").write_text(rows, encoding="utf-8")
+        with Store(spot.store / "claims.sqlite") as store:
+            store.remember(key, known)
+    return Outcome({name: Number(**number) for name, number in known["numbers"].items()}, [key], hashes)
+
+
+def _found(experiment: Rerun | Direct, place: Place, spot: Spot) -> dict[str, Any]:
+    if isinstance(experiment, Direct):
+        findings = experiment.work(place)
+    else:
+        from .. import studies
+
+        study = studies.parse(spot.filled(experiment.study))
+        study.check(place)
+        findings = study.run(place)
+    return {"numbers": {name: asdict(n) for name, n in findings.numbers.items()}, "rows": findings.lines()}
+
+
+def _facts(experiment: Rerun | Direct, models: Mapping[str, str], spot: Spot, text: str | None) -> dict[str, Any]:
+    """Everything the numbers depend on."""
+    if isinstance(experiment, Direct):
+        own = [Path(sys.modules[experiment.work.__module__].__file__ or ""), *(PACKAGE / n for n in experiment.uses)]
+        what = f"{experiment.work.__module__}.{experiment.work.__qualname__}"
+    else:
+        from .. import studies
+
+        study = studies.parse(spot.filled(experiment.study))
+        own, what = [PACKAGE / name for name in study.sources()], experiment.study
+    given = [spot.data / name for name in experiment.needs_data if spot.data]
+    files = sorted(f for place in (*own, *(PACKAGE / n for n in _STATISTICS), *given) for f in _files(place))
+    return {
+        "what": what,
+        "models": dict(models),
+        "text": TextSource.open(text).data_hash,
+        "code": {str(f): file_hash(f) for f in files},
+        "shared": shared_code(),
+        "versions": library_versions(),
+    }
+
+
+def _files(place: Path) -> list[Path]:
+    return [place] if place.is_file() else [f for f in place.rglob("*") if f.is_file() and f.suffix != ".pyc"]

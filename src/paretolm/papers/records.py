@@ -1,0 +1,42 @@
+"""Records of checks: one JSON file a paper, written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import StoreError
+
+Record = Mapping[str, Any]
+
+
+def write_record(folder: Path, record: Record) -> Path:
+    """FOLDER/ID.json. Raises StoreError where it cannot be written."""
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
+    return write(folder / f"{record['id']}.json", text)
+
+
+def write(path: Path, text: str) -> Path:
+    """Raises StoreError; what was there stays until all of it is written."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise StoreError(f"results cannot be written to {path.parent} ({error.strerror}); give another -o") from error
+    return path
+
+
+def read_records(folder: Path) -> Sequence[Record]:
+    """All records of a folder, by id. Raises StoreError for a file that is none."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            found.append({"claims": record["claims"], **record})
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} is no record of a check ({error}); move it away, or give another -o") from None
+    return found
