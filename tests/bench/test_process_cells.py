@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import SimpleNamespace
@@ -15,8 +16,8 @@ from paretolm.bench.plan import Cell, make_cells
 from paretolm.bench.progress import Progress
 from paretolm.bench.records.keys import Conditions
 from paretolm.bench.records.store import CellRecord, Store
-from paretolm.bench.results.gather import Measured, held, memory_medians, speed_metric
-from paretolm.bench.results.types import Bytes
+from paretolm.bench.results.gather import Measured, dense_runtime, flags, held, memory_medians, runtime, speed_metric
+from paretolm.bench.results.types import Bytes, Runtime
 from paretolm.bench.workers import process_cells
 from paretolm.bench.workers.process_cells import measure_process_cell, process_facts
 from paretolm.errors import CellError
@@ -29,7 +30,12 @@ def speed_cell(*args: Any, **kwargs: Any) -> SimpleNamespace:
     rows = [Row(f"repeat-{i}", f"repeat-{i}", "decode_speed_ratio", r) for i, r in enumerate(RATIOS)]
     arm = SimpleNamespace(chunk=512, counters={"h2o": {"tokens_evicted": 3}})
     return SimpleNamespace(
-        rows=lambda: rows, mode="forced", arm=arm, ceilings=lambda: {"decode_tok_s": 9e3}, warnings=[]
+        rows=lambda: rows,
+        mode="forced",
+        arm=arm,
+        ceilings=lambda: {"decode_tok_s": 9e3},
+        flags=[],
+        seconds=lambda baseline=False: (0.6, 0.02) if baseline else (0.5, 0.01),
     )
 
 
@@ -85,6 +91,26 @@ def test_the_median_and_its_interval(desk: Desk) -> None:
     assert (e.value, e.low, e.high, e.unit, e.num_items) == (1.2, 1.0, 1.4, "ratio", 5)
     assert e.note == "94% interval of 5 repeats"
     assert speed_metric([]) is None
+
+
+def test_the_ideal_time_stands_beside_the_measured_one(desk: Desk) -> None:
+    items = measure_process_cell(desk, "speed", "h2o")
+    assert runtime(items) == Runtime(0.5, 0.01)
+    slower = [replace(i, facts={"seconds_of": {"dense": (0.8, 0.02)}}) for i in items[:1]]
+    assert dense_runtime([items, slower, items]) == Runtime(0.6, 0.02)
+    assert runtime([]) is dense_runtime([[]]) is None
+
+
+def test_a_speed_that_cannot_be_true_is_not_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    why = "decoding at 1e+09 tokens/s is beyond what this machine allows"
+    cell = speed_cell()
+    cell.flags = [why]
+    monkeypatch.setattr(process_cells, "measure_speed", lambda *_, **__: cell)
+    items = measure_process_cell(desk, "speed", "h2o")
+    assert flags(items) == (why,)
+    assert speed_metric(items) is None
+    assert runtime(items) is None
+    assert runtime(items, "dense") == Runtime(0.6, 0.02), "the untouched model's is still its own"
 
 
 def test_memory_says_what_was_held_and_what_was_foretold(desk: Desk) -> None:

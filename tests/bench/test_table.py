@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from paretolm.bench.report.table import remarks, status
-from paretolm.bench.results.types import CellResult, Estimate, Metric
+from paretolm.bench.report.table import remarks, status, table
+from paretolm.bench.results.types import CellResult, Estimate, Metric, Runtime
 from tests.bench.synthetic import comparison
 
 
@@ -32,6 +32,19 @@ def test_a_recipe_of_which_a_part_did_nothing_says_so() -> None:
     )
     assert status(recipe) == ("partly acted", "kv-quant changed nothing: every counter stayed at zero")
     assert recipe.ranked, "its numbers are its own"
+
+
+def test_a_speed_that_cannot_be_true_is_flagged_and_not_printed() -> None:
+    found = comparison(3)
+    flagged = replace(found.recipes[2], speed=None, runtime=None, flags=("decoding at 9e9 tokens/s is impossible",))
+    timed = replace(found.recipes[1], runtime=Runtime(0.5123, 0.0314))
+    shown = replace(found, recipes=(found.recipes[0], timed, flagged))
+    assert status(flagged) == ("speed flagged", "speed: decoding at 9e9 tokens/s is impossible")
+    assert f"{flagged.typed}: speed: decoding at 9e9 tokens/s is impossible" in remarks(shown)
+    columns = {str(column.header): [str(cell) for cell in column.cells] for column in table(shown).columns}
+    assert columns["speed"][2] == "flagged"
+    assert columns["runtime"] == ["–", "0.512 s\nideal 0.0314 s", "–"]
+    assert "runtime" not in {str(column.header) for column in table(found).columns}
 
 
 def test_a_cell_that_failed_keeps_a_recipe_out_of_the_ranking() -> None:

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -82,13 +84,33 @@ def test_measuring_fills_every_field():
     assert [size for size, _ in found.bandwidth] == [MIB, 2 * MIB]
     assert min(rate for _, rate in found.bandwidth) > 0
     assert found.flops["float32"] > 0
+    assert 0 <= found.spread < 1
+    assert found.measured.endswith("+00:00")
+
+
+def test_one_thread_may_be_the_faster_way_to_read(monkeypatch):
+    """Passes of two threads see 1 byte/s, that of one thread 9."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(module, "_pass", lambda *_: {MIB: 9.0 if torch.get_num_threads() == 1 else 1.0, "float32": 1.0})
+    torch.set_num_threads(2)
+    try:
+        assert module.measure("cpu", 2, sizes=[MIB]).bandwidth == ((MIB, 9.0),)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_best_run_counts_and_the_first_does_not():
-    ticks = iter([0, 0.05, 0.05, 0.07, 0.07, 0.10])
+    ticks = iter([0, 0.009, 0.009, 0.015, 0.015, 0.025])
     runs = []
-    assert module._best(lambda: runs.append(1), clock=lambda: next(ticks)) == pytest.approx(0.02)
+    assert module._best(lambda: runs.append(1), clock=lambda: next(ticks)) == pytest.approx(0.006)
     assert len(runs) == 4
+
+
+def test_the_spread_is_that_of_the_median_point():
+    # 10%, 50% and 20% apart; a point that one pass did not meet is left out
+    passes = [{MIB: 10.0, 2 * MIB: 4.0, "float32": 8.0, "float16": 1.0}, {MIB: 9.0, 2 * MIB: 8.0, "float32": 10.0}]
+    assert module._spread(passes) == pytest.approx(0.2)
 
 
 def test_a_second_measurement_only_raises():
@@ -97,6 +119,7 @@ def test_a_second_measurement_only_raises():
     assert best.bandwidth == ((MIB, 110e9), (16 * MIB, 50e9), (256 * MIB, 20e9))
     assert best.flops == {"float32": 200e9, "bfloat16": 800e9, "float16": 100e9, "float64": 1e9}
     assert busy.raised(ROOF) == best
+    assert replace(ROOF, spread=0.1).raised(replace(busy, spread=0.4)).spread == 0.1
 
 
 def test_it_is_measured_once_and_kept_per_device_and_threads(monkeypatch, tmp_path):
@@ -115,5 +138,8 @@ def test_it_is_measured_once_and_kept_per_device_and_threads(monkeypatch, tmp_pa
     (tmp_path / "paretolm" / f"roofline-{machine().hash}.json").write_text("{broken")
     assert load_roofline(1) == first
     assert len(asked) == 3
+    monkeypatch.setattr(module, "_FORM", 99)
+    assert load_roofline(1) == first
+    assert len(asked) == 4, "what an older form of measuring left is not used"
     monkeypatch.setattr(module, "run_isolated", lambda *_, **__: {**first.as_json(), "flops": {"float32": 7.0}})
     assert load_roofline(1, again=True).flops == load_roofline(1).flops == {"float32": 7.0}

@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -26,6 +27,7 @@ from paretolm.evaluation.speed import (
 )
 from paretolm.recipes.recipe import Recipe
 from tests.contract.tiny import text, tiny
+from tests.saboteurs import decode_costs as saboteurs
 
 ROOF = Roofline("m", "cpu", 1, ((MIB, 10e9), (256 * MIB, 5e9)), {"float32": 100e9})
 SHAPE = {
@@ -101,11 +103,33 @@ def test_a_rewritten_prompt_has_no_ceiling_of_its_own():
     assert set(cell(found, found).ceilings()) == {"decode_tok_s"}
 
 
+def test_the_ideal_time_beside_the_measured_one():
+    # 100 tokens at 50/s and 10 at 4/s, as above
+    found = result(3.0, 5.0, kv=250_000_000)
+    assert cell(found, found).seconds() == pytest.approx((8.0, 2.0 + 2.5))
+    rewritten = result(3.0, 5.0, kv=250_000_000, reads_whole_prompt=False)
+    assert cell(rewritten, found).seconds()[1] == pytest.approx(2.5)
+
+
 def test_a_rate_above_its_ceiling_is_flagged():
     honest, absurd = result(2.5, 4.0), result(2.5, 0.01)
-    assert cell(honest, honest).warnings == []
-    (warning,) = cell(absurd, honest).warnings
-    assert warning == "decode_tok_s of some is 1000, above the 5 this machine allows; do not trust it"
+    assert cell(honest, honest).flags == []
+    (flag,) = cell(absurd, honest).flags
+    assert flag.startswith("decoding at 1000 tokens/s is beyond the 5 (2x the untouched model) that memory")
+    assert "prompt" in cell(result(0.001, 4.0), honest).flags[0]
+
+
+def test_the_limit_gives_way_by_the_spread_of_the_roofline():
+    honest, close = result(2.5, 4.0), result(2.5, 1.9)  # 5.26 tokens/s where 5 are allowed
+    assert len(cell(close, honest).flags) == 1
+    assert replace(cell(close, honest), roofline=replace(ROOF, spread=0.1)).flags == []
+
+
+def test_a_roofline_that_the_untouched_model_exceeds_is_raised_to_it():
+    above, faster = result(2.5, 1.0), result(2.5, 0.95)  # 10 and 10.5 tokens/s where 5 are allowed
+    assert cell(above, above).doubtful
+    assert cell(above, above).flags == []
+    assert len(cell(faster, above).flags) == 1
 
 
 def test_a_cell_survives_json():
@@ -134,19 +158,20 @@ def test_the_ceiling_is_measured_again_before_a_rate_is_doubted(monkeypatch):
         return Roofline("m", device, threads, ((MIB, 100e9 if again else 1e9),), {"float32": 1e12})
 
     monkeypatch.setattr(module, "load_roofline", roofline)
-    assert measure_speed("reference", "dense", [1], [1]).warnings == []
+    assert measure_speed("reference", "dense", [1], [1]).flags == []
     assert asked == [False, True]
 
 
 def test_drafts_that_come_with_the_first_token_do_not_count_as_decoded():
     times, forwards = iter([1.0, 1.1, 2.0, 2.1, 3.0]), iter([1, 1, 2, 2, 3])
-    watch = Watch(lambda: next(times), lambda: next(forwards))
+    watch = Watch(lambda: next(times), lambda: (n := next(forwards), 10 * n))
     watch.put(torch.zeros(1, 7))
     for _ in range(5):
         watch.put(torch.zeros(1))
     watch.end()
     first, decoded, seconds, used = watch.split()
     assert (first, decoded, used) == (1.0, 3, 2)
+    assert watch.tokens_read() == 20
     assert seconds == pytest.approx(1.9)
 
 
@@ -168,7 +193,7 @@ def test_a_race_of_real_sessions(lm):
     answer = run_race(
         lm,
         lambda: pytest.fail("no weights change, so one model is enough"),
-        {"baseline": "dense", "arm": "streaming-llm(sinks=2, window=14)"},
+        {"baseline": Recipe(), "arm": Recipe.parse("streaming-llm(sinks=2, window=14)")},
         request,
         repeats=5,
         clock=lambda: float(next(ticks)),
@@ -186,6 +211,26 @@ def test_a_race_of_real_sessions(lm):
     assert all(math.isfinite(v) for v in found.ceilings().values())
 
 
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        (saboteurs.Stepper(), []),
+        (saboteurs.Parrot(), ["12 tokens came after the first and only 0 went through a forward"]),
+        (saboteurs.Stutter(), ["9 tokens came after the first and only 3 went through a forward"]),
+        (saboteurs.Quitter(), ["it gave 2 of the 13 tokens asked for, so the times do not compare"]),
+    ],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_loop_that_skips_work_is_flagged_and_an_honest_one_is_not(lm, method, why):
+    request = Request(text(20), text(12, seed=1), chunk=20)
+    ticks = iter(range(100_000))
+    recipes = {"baseline": Recipe(), "arm": Recipe((method,))}
+    answer = run_race(lm, lambda: pytest.fail("one model"), recipes, request, 5, clock=lambda: float(next(ticks)))
+    found = cell_from(json.loads(json.dumps(answer)), ROOF)
+    assert found.mode == "generated"
+    assert found.flags == why
+
+
 def test_generated_tokens_are_as_many_as_asked_for(lm):
     request = Request(text(16), text(5, seed=1), chunk=16)
     arm = SessionArm(lm, Recipe.parse("streaming-llm(sinks=2, window=14)"), request, "generated", keep_open=True)
@@ -193,6 +238,7 @@ def test_generated_tokens_are_as_many_as_asked_for(lm):
     trials = [arm.run(lambda: float(next(ticks))) for _ in range(2)]
     arm.close()
     assert [(t.prompt_tokens, t.decoded, t.forwards) for t in trials] == [(16, 5, 5)] * 2
+    assert [(t.emitted, t.tokens_read) for t in trials] == [(6, 5)] * 2
     assert "generate" not in vars(lm.model)
 
 

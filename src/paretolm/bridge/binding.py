@@ -38,6 +38,7 @@ class Binding:
         self.logits_parts: list[LogitsPart] = []
         self.decode_part: DecodePart | None = None  # of the last call of generate
         self.forwards = 0
+        self.tokens_read = 0  # that went through a forward, of all rows
         self.hidden: Tensor | None = None
         self.moment: Moment | None = None  # set by a stream; otherwise read off the cache
         self.tree: Tensor | None = None
@@ -174,7 +175,8 @@ class Binding:
         self._leave.pop_all().close()
         if output is not None and self._force.stop_at is None:
             self.forwards += 1
-            self.hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
+            self.hidden = hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
+            self.tokens_read += hidden.shape[0] * hidden.shape[1]
 
     def _after_head(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
         if not self.logits_parts or self._force.stop_at is not None:

@@ -29,7 +29,8 @@ _GENERATED = frozenset({Slot.PROMPT, Slot.DECODE})  # only generate obeys them
 @dataclass(frozen=True)
 class Trial:
     """One request: prompt_tokens were read in ttft_s (first token chosen included), then decoded tokens took
-    decode_s and so many forwards. kv_bytes: held when decoding began."""
+    decode_s and so many forwards. kv_bytes: held when decoding began. Where a loop chose the tokens: emitted came of
+    those asked for, the first included, and tokens_read went through forwards after the first."""
 
     prompt_tokens: int
     ttft_s: float
@@ -37,6 +38,9 @@ class Trial:
     decode_s: float
     forwards: int
     kv_bytes: int
+    asked: int = 0
+    emitted: int = 0
+    tokens_read: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,29 +108,38 @@ class SessionArm:
 
     def _generated(self, session: Session, prompt: Tensor, forced: Tensor, clock: Clock) -> Trial:
         """As many new tokens as there are forced ones, chosen greedily."""
-        watch = Watch(clock, lambda: session.forwards)
+        watch = Watch(clock, lambda: (session.forwards, session.tokens_read))
         num = forced.shape[1] + 1
         start = clock()
         session.generate(prompt, max_new_tokens=num, min_new_tokens=num, streamer=watch)
         first, decoded, seconds, forwards = watch.split()
         stream = session.last_stream
-        return Trial(prompt.shape[1], first - start, decoded, seconds, forwards, stream.kv_bytes if stream else 0)
+        return Trial(
+            prompt.shape[1],
+            first - start,
+            decoded,
+            seconds,
+            forwards,
+            stream.kv_bytes if stream else 0,
+            num,
+            len(watch.ticks),
+            watch.tokens_read(),
+        )
 
 
 class Watch:
-    """A streamer that notes when each token came, and after how many forwards of the model."""
+    """A streamer that notes when each token came, and after how much work of the model: (forwards, tokens read)."""
 
-    def __init__(self, clock: Clock, forwards: Callable[[], int]) -> None:
-        self._clock, self._forwards = clock, forwards
+    def __init__(self, clock: Clock, work: Callable[[], tuple[int, int]]) -> None:
+        self._clock, self._work = clock, work
         self._prompt_seen = False
-        self.ticks: list[tuple[float, int]] = []
+        self.ticks: list[tuple[float, int, int]] = []
 
     def put(self, value: Tensor) -> None:
         if not self._prompt_seen:  # generate hands over the prompt first
             self._prompt_seen = True
             return
-        now, forwards = self._clock(), self._forwards()
-        self.ticks += [(now, forwards)] * value.numel()
+        self.ticks += [(self._clock(), *self._work())] * value.numel()
 
     def end(self) -> None:
         """Nothing is buffered."""
@@ -134,11 +147,15 @@ class Watch:
     def split(self) -> tuple[float, int, float, int]:
         """(time of the first token, tokens decoded after it, their seconds, their forwards). Tokens that came
         with the first one cost no forward of their own and do not count as decoded."""
-        first, before = self.ticks[0]
-        started = max(t for t, forwards in self.ticks if forwards == before)
-        end, after = self.ticks[-1]
-        decoded = sum(forwards > before for _, forwards in self.ticks)
+        first, before, _ = self.ticks[0]
+        started = max(t for t, forwards, _ in self.ticks if forwards == before)
+        end, after, _ = self.ticks[-1]
+        decoded = sum(forwards > before for _, forwards, _ in self.ticks)
         return first, decoded, end - started, after - before
+
+    def tokens_read(self) -> int:
+        """Tokens that went through forwards between the first token and the last."""
+        return self.ticks[-1][2] - self.ticks[0][2]
 
 
 def mode_for(slots: set[Slot]) -> Mode:

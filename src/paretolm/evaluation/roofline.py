@@ -7,8 +7,10 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from .isolated import run_isolated
@@ -19,19 +21,24 @@ if TYPE_CHECKING:
 
 MIB = 2**20
 _STEP = 4  # working sets grow by this factor
-_SECONDS_A_KERNEL = 0.06
+_PASSES = 3  # over all points, so that a busy second spoils one pass and not one point
+_SECONDS_A_KERNEL = 0.02  # a pass
+_FORM = 2  # of what is measured; what an older form left is measured again
 
 
 @dataclass(frozen=True)
 class Roofline:
     """bandwidth: (working set in bytes, bytes/s) from small to well beyond the cache, the best of reading,
-    matrix times vector and STREAM's triad. flops: dtype -> FLOP/s of a square matrix product."""
+    matrix times vector and STREAM's triad. flops: dtype -> FLOP/s of a square matrix product. spread: by which
+    share of the best the passes over one point differ, at the median point. measured: ISO time."""
 
     machine: str
     device: str
     threads: int
     bandwidth: tuple[tuple[int, float], ...]
     flops: dict[str, float]
+    spread: float = 0.0
+    measured: str = ""
 
     def bandwidth_at(self, working_set: float) -> float:
         """Bytes/s for data of this size: the best measured at the next smaller size or any larger one,
@@ -50,12 +57,13 @@ class Roofline:
         return max(self.flops.get(dtype, 0.0), self.flops["float32"])
 
     def raised(self, other: Roofline) -> Roofline:
-        """The better of two measurements at every point: a busy machine only ever lowers them."""
+        """The better of two measurements at every point: a busy machine only ever lowers them, and spreads them."""
         bandwidth = dict(self.bandwidth)
         for size, rate in other.bandwidth:
             bandwidth[size] = max(rate, bandwidth.get(size, 0.0))
         flops = {name: max(self.flops.get(name, 0.0), other.flops.get(name, 0.0)) for name in self.flops | other.flops}
-        return replace(self, bandwidth=tuple(sorted(bandwidth.items())), flops=flops)
+        spread = min(self.spread, other.spread)
+        return replace(self, bandwidth=tuple(sorted(bandwidth.items())), flops=flops, spread=spread)
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -98,9 +106,9 @@ def load_roofline(threads: int, device: str = "cpu", again: bool = False) -> Roo
     """The roofline of this machine at this thread count: measured once, in a process of its own, then kept.
 
     again: measure once more and keep the better points, where the first time may have met a busy machine."""
-    path = cache_dir() / f"roofline-{machine().hash}.json"
+    path = roofline_path()
     known = _stored(path)
-    key = f"{device}-{threads}"
+    key = f"{device}-{threads}-{_FORM}"
     if key not in known or again:
         job = f"{__name__}:measure_job"
         told = run_isolated(job, {"device": device, "threads": threads}, threads=threads, timeout_s=120)
@@ -108,6 +116,12 @@ def load_roofline(threads: int, device: str = "cpu", again: bool = False) -> Roo
         known[key] = (found.raised(Roofline.from_json(known[key])) if key in known else found).as_json()
         _keep(path, known)
     return Roofline.from_json(known[key])
+
+
+def roofline_path() -> Path:
+    """Where rooflines of this machine lie. Processor, threads, memory, GPUs, Python, torch and its companions are in
+    the name, so that none outlives a change of these."""
+    return cache_dir() / f"roofline-{machine().hash}.json"
 
 
 def _stored(path: Path) -> dict[str, Any]:
@@ -141,25 +155,59 @@ def working_sets(cache_bytes: int, memory_bytes: int) -> list[int]:
 
 
 def measure(device: str, threads: int, sizes: Sequence[int] | None = None, side: int = 1024) -> Roofline:
-    """Bandwidth by working set and matrix products, the best of several runs each (a ceiling, not a mean)."""
+    """Bandwidth by working set and matrix products, the best of several passes (a ceiling, not a mean).
+
+    On a CPU a last pass runs on one thread: small sets are faster without waiting for a second one, and what one
+    thread reaches all can."""
     import torch
 
     facts = machine()
     gpu = device.startswith("cuda")
     memory = torch.cuda.get_device_properties(device).total_memory if gpu else facts.memory_bytes
     sizes = sizes or working_sets(facts.cache_bytes, memory)
-    sync = partial(torch.cuda.synchronize, device) if gpu else None
     side = 8 * side if gpu else side
+    before = torch.get_num_threads()
     with torch.inference_mode():
-        whole = torch.ones(max(sizes) // 4, device=device)
-        bandwidth = tuple((size, _bandwidth(whole[: size // 4], sync)) for size in sizes)
-        del whole
-        flops = {"float32": _flops(torch.float32, side, device, sync)}
-        for dtype in (torch.bfloat16, torch.float16):
-            # where the chip has no such arithmetic it is emulated, and slow
-            if gpu or _flops(dtype, side // 4, device, sync) > flops["float32"] / 2:
-                flops[str(dtype).removeprefix("torch.")] = _flops(dtype, side, device, sync)
-    return Roofline(facts.hash, device, threads, bandwidth, flops)
+        passes = [_pass(device, sizes, side) for _ in range(_PASSES)]
+        spread = _spread(passes)
+        if not gpu and before > 1:
+            torch.set_num_threads(1)
+            try:
+                passes.append(_pass(device, sizes, side))
+            finally:
+                torch.set_num_threads(before)
+    best = {name: max(p[name] for p in passes if name in p) for p in passes for name in p}
+    return Roofline(
+        facts.hash,
+        device,
+        threads,
+        tuple((size, best[size]) for size in sizes),
+        {name: rate for name, rate in best.items() if isinstance(name, str)},
+        spread,
+        datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _pass(device: str, sizes: Sequence[int], side: int) -> dict[int | str, float]:
+    """Working set -> bytes/s, dtype -> FLOP/s, each measured once."""
+    import torch
+
+    sync = partial(torch.cuda.synchronize, device) if device.startswith("cuda") else None
+    whole = torch.ones(max(sizes) // 4, device=device)
+    found: dict[int | str, float] = {size: _bandwidth(whole[: size // 4], sync) for size in sizes}
+    del whole
+    found["float32"] = _flops(torch.float32, side, device, sync)
+    for dtype in (torch.bfloat16, torch.float16):
+        # where the chip has no such arithmetic it is emulated, and slow
+        if sync or _flops(dtype, side // 4, device, sync) > found["float32"] / 2:
+            found[str(dtype).removeprefix("torch.")] = _flops(dtype, side, device, sync)
+    return found
+
+
+def _spread(passes: Sequence[dict[int | str, float]]) -> float:
+    """Of points that every pass met: the median of (best - worst) / best."""
+    points = [[p[name] for p in passes] for name in passes[0] if all(name in p for p in passes)]
+    return median((max(rates) - min(rates)) / max(rates) for rates in points)
 
 
 def _bandwidth(x: torch.Tensor, sync: Callable[[], None] | None) -> float:
@@ -190,10 +238,10 @@ def _best(
     sync: Callable[[], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> float:
-    """Seconds of the fastest of at least three runs, after one that does not count."""
+    """Seconds of the fastest run within some time, after one that does not count."""
     run()
     times: list[float] = []
-    while len(times) < 3 or sum(times) < _SECONDS_A_KERNEL:
+    while sum(times) < _SECONDS_A_KERNEL:
         if sync:
             sync()
         start = clock()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import CallError, TextError
 from .forked import run_forked
+from .limits import Rate, ideal_seconds, impossible, skipped
 from .machine import usable_threads
 from .roofline import Roofline, Shape, decode_ceiling, load_roofline, prefill_ceiling
 from .rows import Row
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..bridge.lm import LM
+    from ..recipes.recipe import Recipe
     from .arms import Clock, Request, Trial
 
 MIN_REPEATS = 5
@@ -118,15 +120,28 @@ class SpeedCell:
     def ceilings(self, baseline: bool = False) -> dict[str, float]:
         return (self.baseline if baseline else self.arm).ceilings(self.roofline)
 
+    def seconds(self, baseline: bool = False) -> tuple[float, float]:
+        """(measured, ideal) seconds of the whole request: the median of the repeats, and the least time that this
+        machine's roofline leaves for the same bytes and FLOPs."""
+        trials = (self.baseline if baseline else self.arm).trials
+        measured = statistics.median(t.ttft_s + t.decode_s for t in trials)
+        return measured, ideal_seconds(trials[0], self.ceilings(baseline))
+
     @property
-    def warnings(self) -> list[str]:
-        """Sentences about rates above their ceiling: then the rate or the roofline is wrong, not the machine."""
-        return [
-            f"{name} of {arm.recipe} is {rate:.4g}, above the {ceiling:.4g} this machine allows; do not trust it"
-            for baseline, arm in ((False, self.arm), (True, self.baseline))
-            for name, ceiling in self.ceilings(baseline).items()
-            if (rate := _median(self.spreads(baseline), name)) > ceiling
-        ]
+    def doubtful(self) -> bool:
+        """Whether any rate, also of the untouched model, is above its ceiling: then the roofline is looked at again."""
+        return any(rate.excess > 1 for baseline in (False, True) for rate in self._rates(baseline).values())
+
+    @property
+    def flags(self) -> list[str]:
+        """Why no speed-up of this recipe may be printed: a sentence each."""
+        above = impossible(self._rates(), self._rates(baseline=True), self.roofline.spread)
+        return skipped(self.arm.trials) + above
+
+    def _rates(self, baseline: bool = False) -> dict[str, Rate]:
+        spreads = self.spreads(baseline)
+        ceilings = self.ceilings(baseline)
+        return {name: Rate(spreads[name].median, top) for name, top in ceilings.items() if name in spreads}
 
     def as_json(self) -> dict[str, Any]:
         """Everything measured, and what follows from it."""
@@ -140,12 +155,10 @@ class SpeedCell:
             "baseline_spreads": {k: v.as_json() for k, v in self.spreads(baseline=True).items()},
             "ceilings": self.ceilings(),
             "baseline_ceilings": self.ceilings(baseline=True),
-            "warnings": self.warnings,
+            "seconds": self.seconds(),
+            "baseline_seconds": self.seconds(baseline=True),
+            "flags": self.flags,
         }
-
-
-def _median(spreads: Mapping[str, Spread], name: str) -> float:
-    return spreads[name].median if name in spreads else 0.0
 
 
 def measure_speed(
@@ -182,7 +195,7 @@ def measure_speed(
     }
     answer = run_forked(f"{__name__}:speed_job", arguments, threads=threads, timeout_s=timeout_s)
     cell = cell_from(answer, load_roofline(threads, answer["device"]))
-    if cell.warnings:  # before a rate is doubted, the ceiling is
+    if cell.doubtful:  # before a rate is doubted, the ceiling is
         cell = replace(cell, roofline=load_roofline(threads, answer["device"], again=True))
     return cell
 
@@ -210,6 +223,7 @@ def speed_job(
     import torch
 
     from ..recipes import convert
+    from ..recipes.recipe import Recipe
     from .arms import Request
 
     def load() -> LM:
@@ -218,21 +232,19 @@ def speed_job(
     first = load()
     request = Request(_ids(prompt, first.model.device), _ids(forced, first.model.device), chunk)
     torch.manual_seed(0)
-    return run_race(first, load, recipes, request, repeats)
+    return run_race(first, load, {name: Recipe.parse(line) for name, line in recipes.items()}, request, repeats)
 
 
 def run_race(
-    lm: LM, load: Any, recipes: Mapping[str, str], request: Request, repeats: int, clock: Clock = time.perf_counter
+    lm: LM, load: Any, recipes: Mapping[str, Recipe], request: Request, repeats: int, clock: Clock = time.perf_counter
 ) -> dict[str, Any]:
     """Opens an arm a recipe and races them. load() gives a further copy of the model, where one is needed."""
-    from ..recipes.recipe import Recipe
     from .arms import SessionArm, kept_open, mode_for, settled_heap
 
-    parsed = {name: Recipe.parse(line) for name, line in recipes.items()}
-    slots = {name: {e.slot for _, e in r.plan(lm.view).pairs} for name, r in parsed.items()}
+    slots = {name: {e.slot for _, e in r.plan(lm.view).pairs} for name, r in recipes.items()}
     mode = mode_for(set().union(*slots.values()))
     arms = {}
-    for name, recipe in parsed.items():
+    for name, recipe in recipes.items():
         own = kept_open(slots[name])
         arms[name] = SessionArm(load() if own else lm, recipe, request, mode, keep_open=own)
     try:

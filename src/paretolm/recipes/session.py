@@ -251,6 +251,11 @@ class Session:
         return self.binding.forwards
 
     @property
+    def tokens_read(self) -> int:
+        """Tokens that went through a forward, those of second models included."""
+        return self.binding.tokens_read + sum(second.tokens_read for second in self.seconds)
+
+    @property
     def counters(self) -> dict[str, dict[str, int]]:
         """What each method did, every method named; all zero means it did not act."""
         return self.parts.ledger.counts(self.parts.names)

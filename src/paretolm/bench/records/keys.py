@@ -20,7 +20,18 @@ PACKAGE = Path(__file__).resolve().parents[2]
 # What every number goes through. A method or a task is hashed where it is used, so that adding one reruns nothing.
 _MODEL = ("errors.py", "contracts", "bridge", "recipes")
 _JUDGE = ("task.py", "rows.py", "source.py", "_files.py", "packed.py", "streams.py", "metrics", "tasks")
-_PROCESS = ("arms.py", "forked.py", "gauges.py", "isolated.py", "machine.py", "memory.py", "roofline.py", "speed.py")
+_PROCESS = (
+    "arms.py",
+    "byte_ledger.py",
+    "forked.py",
+    "gauges.py",
+    "isolated.py",
+    "limits.py",
+    "machine.py",
+    "memory.py",
+    "roofline.py",
+    "speed.py",
+)
 SHARED = {
     "quality": (
         *_MODEL,
@@ -47,7 +58,7 @@ def _version(name: str) -> str:
         return "absent"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Conditions:
     """What holds for all cells of one call."""
 

@@ -41,6 +41,7 @@ def render(comparison: Comparison) -> str:
         "interval": text.interval,
         "predicted": text.predicted,
         "digits": text.digits,
+        "runtime": text.runtime,
         "plain": "{:,g}".format,
         "seconds": text.seconds,
     }

@@ -45,7 +45,8 @@ def table(comparison: Comparison) -> Table:
     for task in comparison.tasks:
         found.add_column(_heading(task), justify="right")
     weighed = [k for k in PROCESS_BYTES if any(k in r.memory for r in comparison.recipes)]
-    for heading in ("cache held", "weights", *(PROCESS_BYTES[k] for k in weighed), "speed"):
+    timed = ["runtime"] if any(r.runtime for r in comparison.recipes) else []
+    for heading in ("cache held", "weights", *(PROCESS_BYTES[k] for k in weighed), "speed", *timed):
         found.add_column(heading, justify="right")
     found.add_column("status")
     for number, recipe in enumerate(comparison.recipes):
@@ -56,7 +57,8 @@ def table(comparison: Comparison) -> Table:
             _held(recipe.weight_bytes),
             *(text.size(recipe.memory.get(k)) for k in weighed),
         ]
-        row = [str(number), recipe.typed, *cells, *sizes, _speed(recipe), status(recipe)[0]]
+        times = ["\n".join(text.runtime(recipe.runtime)) or "–" for _ in timed]
+        row = [str(number), recipe.typed, *cells, *sizes, _speed(recipe), *times, status(recipe)[0]]
         found.add_row(*(Text(word) for word in row), style=style)
     return found
 
@@ -69,6 +71,8 @@ def status(recipe: RecipeResult) -> tuple[str, str]:
         return ("partly failed" if "done" in states else "failed"), why
     if "did not act" in states:
         return "did not act", why
+    if recipe.flags:
+        return "speed flagged", f"speed: {'; '.join(recipe.flags)}"
     if "done" in states and recipe.idle:
         return "partly acted", f"{' and '.join(recipe.idle)} changed nothing: every counter stayed at zero"
     if "done" in states or recipe.is_dense:
@@ -122,6 +126,8 @@ def _held(b: Bytes | None) -> str:
 
 
 def _speed(recipe: RecipeResult) -> str:
+    if recipe.flags:
+        return "flagged"
     if recipe.speed is None:
         return "1.00×" if recipe.is_dense else "–"
     return f"{text.number(recipe.speed.estimate)}\n{text.interval(recipe.speed.estimate)}"

@@ -13,7 +13,17 @@ from ...evaluation.machine import machine
 from ..desk import Desk
 from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
 from .frontier import frontier
-from .gather import Measured, held, memory_medians, quality_results, speed_metric, unsettled
+from .gather import (
+    Measured,
+    dense_runtime,
+    flags,
+    held,
+    memory_medians,
+    quality_results,
+    runtime,
+    speed_metric,
+    unsettled,
+)
 from .types import CellResult, Comparison, Metric, RecipeResult, TaskInfo
 
 
@@ -25,6 +35,8 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
         _recipe_result(text, facts, cells[text], measured.get(text, {}), measured.get(DENSE, {}))
         for text, facts in table.recipes.items()
     ]
+    at_rest = dense_runtime(mine[SPEED].items for mine in measured.values() if SPEED in mine)
+    recipes = [replace(r, runtime=at_rest) if r.is_dense else r for r in recipes]
     tasks = tuple(
         _task_info(desk, table.names[line], facts, [mine[line] for mine in cells.values()])
         for line, facts in table.tasks.items()
@@ -113,6 +125,8 @@ def _recipe_result(
         papers=tuple(facts["papers"]),
         slots=tuple(s for slots in facts["methods"].values() for s in slots),
         speed=speed_metric(speed.items) if speed else None,
+        flags=flags(speed.items) if speed else (),
+        runtime=runtime(speed.items) if speed else None,
         memory=memory_medians(memory.items) if memory else {},
     )
 

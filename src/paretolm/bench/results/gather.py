@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from ...evaluation.spread import spread
 from ..plan import SPEED, Cell
 from ..records.keys import PACKAGE, digest, file_hash
 from ..records.store import CellRecord, Scored, Store
-from .types import Bytes, CellResult, Estimate, Metric, Series, State
+from .types import Bytes, CellResult, Estimate, Metric, Runtime, Series, State
 
 _STATISTICS = ("evaluation/statistics.py", "evaluation/summary.py", "evaluation/rows.py", "bench/results/estimates.py")
 
@@ -155,13 +155,32 @@ def _bytes(held: float, predicted: Sequence[float | None], dense: float | None, 
 
 
 def speed_metric(items: Sequence[Scored], name: str = "decode_speed_ratio") -> Metric | None:
-    """Median of the repeats, with the interval of order statistics."""
+    """Median of the repeats, with the interval of order statistics; none where it cannot be true."""
     values = _values(items, name)
-    if not values:
+    if not values or flags(items):
         return None
     s = spread(values)
     note = "" if s.coverage >= 0.95 else f"{100 * s.coverage:.0f}% interval of {s.n} repeats"
     return Metric(SPEED, True, Estimate(s.median, s.low, s.high, "ratio", s.n, s.n, note))
+
+
+def flags(items: Sequence[Scored]) -> tuple[str, ...]:
+    """Why a measured speed is not given."""
+    return tuple(why for one in items for why in one.facts.get("flags", ()))
+
+
+def runtime(items: Sequence[Scored], arm: str = "recipe") -> Runtime | None:
+    """Of the recipe, or of the untouched model ('dense') in the same race; none where the recipe's cannot be true."""
+    known = next((one.facts["seconds_of"][arm] for one in items if "seconds_of" in one.facts), None)
+    return None if known is None or (arm == "recipe" and flags(items)) else Runtime(*known)
+
+
+def dense_runtime(races: Iterable[Sequence[Scored]]) -> Runtime | None:
+    """The untouched model's median over the races it took part in."""
+    known = [found for items in races if (found := runtime(items, "dense"))]
+    if not known:
+        return None
+    return Runtime(statistics.median(r.measured for r in known), statistics.median(r.ideal for r in known))
 
 
 def memory_medians(items: Sequence[Scored]) -> dict[str, float]:

@@ -96,6 +96,15 @@ class Bytes:
 
 
 @dataclass(frozen=True)
+class Runtime:
+    """Seconds of one request, prompt and decoding: as measured, and the least that bandwidth and arithmetic of this
+    machine leave for the same bytes and FLOPs."""
+
+    measured: float
+    ideal: float
+
+
+@dataclass(frozen=True)
 class RecipeResult:
     line: str  # canonical
     hash: str
@@ -108,6 +117,8 @@ class RecipeResult:
     slots: tuple[str, ...] = ()  # where its methods act, in order
     index_bytes: float | None = None  # tables and scores beside the cache
     speed: Metric | None = None  # decoding rate over the untouched model's of the same repeat
+    flags: tuple[str, ...] = ()  # why no speed is given though it was measured: it cannot be true
+    runtime: Runtime | None = None
     memory: Mapping[str, float] = field(default_factory=dict)  # of a fresh process: name -> bytes
     on_frontier: tuple[str, ...] = ()  # axes: 'kv_bytes', 'speed'
 

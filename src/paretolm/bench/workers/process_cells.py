@@ -62,7 +62,8 @@ def measure_process_cell(desk: Desk, kind: str, recipe: str) -> list[Scored]:
             "chunk": cell.arm.chunk,
             "counters": cell.arm.counters,
             "ceilings": cell.ceilings(),
-            "warnings": cell.warnings,
+            "flags": cell.flags,
+            "seconds_of": {"recipe": cell.seconds(), "dense": cell.seconds(baseline=True)},
         }
         return _items(cell.rows(), facts)
     memory = measure_memory(desk.request.model, recipe, length, seed=desk.request.seed, **options)
