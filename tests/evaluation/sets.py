@@ -48,7 +48,7 @@ def folder(name: str, to: Path, count: int = 12) -> Path:
     return to
 
 
-OF_THE_TEXT = ("divergence", "generation-quality", "perplexity", "recall")
+WITHOUT_A_PATH = ("charbench", "charbench-choice", "divergence", "generation-quality", "perplexity", "recall")
 ROOM: dict[str, dict[str, Any]] = {
     "recall": {"lengths": (2.0,)},  # a question in the tiny tokenizer is as long as the tiny model's trained length
     "gsm8k": {"max_new_tokens": 16},
@@ -57,5 +57,5 @@ ROOM: dict[str, dict[str, Any]] = {
 
 def knobs(name: str, to: Path) -> dict[str, Any]:
     """What a task needs to have items here, some drawn by seed."""
-    data = {} if name in OF_THE_TEXT else {"path": str(folder(name, to)), "limit": 6}
+    data = {} if name in WITHOUT_A_PATH else {"path": str(folder(name, to)), "limit": 6}
     return ROOM.get(name, {}) | data

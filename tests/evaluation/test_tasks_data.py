@@ -18,7 +18,7 @@ from tests.evaluation.judging import lm, source
 GOOD = {"id": "a", "question": "Q", "choices": ["x", "y"], "answer": 0}
 
 
-@pytest.mark.parametrize("name", [n for n in names() if n not in sets.OF_THE_TEXT])
+@pytest.mark.parametrize("name", [n for n in names() if n not in sets.WITHOUT_A_PATH])
 def test_without_a_path_a_task_says_where_its_data_is(name: str) -> None:
     with pytest.raises(TextError, match=rf"^{name} has no data of its own: give {name}\(path=.*lines have .*\(from "):
         make(name).items(source(), lm())

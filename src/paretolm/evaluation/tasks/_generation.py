@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -90,6 +90,7 @@ class Asked:
     doc: str
     prompt: str
     answers: tuple[str, ...]
+    tags: Mapping[str, Tag] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +132,9 @@ class AnswerTask(DataTask):
 
     def score(self, run: Run, item: Item, base: Base | None) -> Scored:
         how: Decoding = item.data["how"]
+        asked: Asked = item.data["asked"]
         text = text_of(continued(run, item.prompt_ids, how), how)
-        found = self.grade(text, item.data["asked"].answers)
-        return Scored(graded(item, found))
+        return Scored(graded(item, self.grade(text, asked.answers), asked.tags))
 
 
 def graded(item: Item, found: Mapping[str, float], tags: Mapping[str, Tag] | None = None) -> list[Row]:
