@@ -108,7 +108,7 @@ def load_roofline(threads: int, device: str = "cpu", again: bool = False) -> Roo
     again: measure once more and keep the better points, where the first time may have met a busy machine."""
     path = roofline_path()
     known = _stored(path)
-    key = f"{device}-{threads}-{_FORM}"
+    key = _key(threads, device)
     if key not in known or again:
         job = f"{__name__}:measure_job"
         told = run_isolated(job, {"device": device, "threads": threads}, threads=threads, timeout_s=120)
@@ -116,6 +116,14 @@ def load_roofline(threads: int, device: str = "cpu", again: bool = False) -> Roo
         known[key] = (found.raised(Roofline.from_json(known[key])) if key in known else found).as_json()
         _keep(path, known)
     return Roofline.from_json(known[key])
+
+
+def is_stored(threads: int, device: str = "cpu") -> bool:
+    return _key(threads, device) in _stored(roofline_path())
+
+
+def _key(threads: int, device: str) -> str:
+    return f"{device}-{threads}-{_FORM}"
 
 
 def roofline_path() -> Path:
@@ -149,7 +157,7 @@ def working_sets(cache_bytes: int, memory_bytes: int) -> list[int]:
     """1 MiB, 4 MiB, ... up to four times the last-level cache, within a sixteenth of the memory."""
     largest = min(max(_STEP * cache_bytes, 256 * MIB), max(memory_bytes // 16, 16 * MIB))
     sizes = [MIB]
-    while sizes[-1] * _STEP < largest:
+    while sizes[-1] * _STEP * 2 <= largest:
         sizes.append(sizes[-1] * _STEP)
     return [*sizes, largest // MIB * MIB]
 
@@ -162,8 +170,8 @@ def measure(device: str, threads: int, sizes: Sequence[int] | None = None, side:
     import torch
 
     facts = machine()
-    gpu = device.startswith("cuda")
-    memory = torch.cuda.get_device_properties(device).total_memory if gpu else facts.memory_bytes
+    cuda, gpu = device.startswith("cuda"), _sync(device) is not None
+    memory = torch.cuda.get_device_properties(device).total_memory if cuda else facts.memory_bytes
     sizes = sizes or working_sets(facts.cache_bytes, memory)
     side = 8 * side if gpu else side
     before = torch.get_num_threads()
@@ -192,7 +200,7 @@ def _pass(device: str, sizes: Sequence[int], side: int) -> dict[int | str, float
     """Working set -> bytes/s, dtype -> FLOP/s, each measured once."""
     import torch
 
-    sync = partial(torch.cuda.synchronize, device) if device.startswith("cuda") else None
+    sync = _sync(device)
     whole = torch.ones(max(sizes) // 4, device=device)
     found: dict[int | str, float] = {size: _bandwidth(whole[: size // 4], sync) for size in sizes}
     del whole
@@ -202,6 +210,15 @@ def _pass(device: str, sizes: Sequence[int], side: int) -> dict[int | str, float
         if sync or _flops(dtype, side // 4, device, sync) > found["float32"] / 2:
             found[str(dtype).removeprefix("torch.")] = _flops(dtype, side, device, sync)
     return found
+
+
+def _sync(device: str) -> Callable[[], None] | None:
+    """What waits for the device; None where calls return when the work is done."""
+    import torch
+
+    if device.startswith("cuda"):
+        return partial(torch.cuda.synchronize, device)
+    return torch.mps.synchronize if device.startswith("mps") else None
 
 
 def _spread(passes: Sequence[dict[int | str, float]]) -> float:
