@@ -79,6 +79,14 @@ def test_no_other_loader_fills_the_gaps_at_random(tmp_path: Path) -> None:
         AutoModelForCausalLM.from_pretrained(out)
 
 
+def test_a_pruned_checkpoint_is_one_that_any_loader_opens(tmp_path: Path) -> None:
+    out = export(tiny("llama"), "magnitude(sparsity=0.5)", tmp_path / "out")
+    plain = AutoModelForCausalLM.from_pretrained(out)
+    assert (plain.model.layers[0].mlp.up_proj.weight == 0).float().mean() == 0.5
+    with torch.no_grad():
+        assert torch.equal(plain(text(24)).logits, logits(load(str(out))))
+
+
 def test_an_export_of_an_export(tmp_path: Path) -> None:
     first = export(tiny("llama"), "finequant", tmp_path / "first")
     second = export(str(first), "streaming-llm(sinks=2, window=16)", tmp_path / "second")

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import FitError, TextError
+from .layerwise import Change, See, layer_by_layer
 from .lm import LM
 from .view import decoder
 
@@ -54,6 +55,10 @@ class TextFitter:
         finally:
             handle.remove()
         return logits, seen[-1]
+
+    def layer_by_layer(self, pieces: Sequence[Tensor], see: See, change: Change) -> None:
+        """As `contracts.Fitter` has it."""
+        layer_by_layer(self._model, [layer.path for layer in self.view.layers], pieces, see, change)
 
 
 def text_hash(documents: Iterable[str]) -> str:

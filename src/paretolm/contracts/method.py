@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 
@@ -96,6 +96,17 @@ class Fitter(Protocol):
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(logits [1, T, V], last hidden [1, T, d]) without a cache."""
+        ...
+
+    def layer_by_layer(
+        self,
+        pieces: Sequence[Tensor],
+        see: Callable[[str, Tensor], None],
+        change: Callable[[str, Tensor], Tensor | None],
+    ) -> None:
+        """Layer after layer: `see(path, x [T, in])` hears what each matrix reads of every piece of ids [1, T]; then
+        `change(path, weight [out, in])` says what stands there instead (None: nothing), and what the layer puts
+        out under that is what the next one reads. The model itself does not change."""
         ...
 
 

@@ -23,6 +23,7 @@ from paretolm.contracts import (
 )
 from paretolm.errors import ConflictError, RecipeError
 
+from ._matrices import layer_matrices
 from ._packing import QuantLinear, pack, packed_bytes
 from ._rounding import quantize
 
@@ -64,17 +65,8 @@ class FineQuant(Method):
         return _Quantize(self, ctx)
 
     def _chosen(self, view: ModelView) -> list[Linear]:
-        """Every matrix of every layer; ConflictError where a layer has none in its feed-forward."""
-        for layer in view.layers:
-            if layer.mlp_path and not any(li.path.startswith(layer.mlp_path + ".") for li in view.linears):
-                raise ConflictError(
-                    f"finequant works on nn.Linear, and {layer.mlp_path} of {view.architecture} holds its matrices "
-                    "in another form (stacked experts or Conv1D)"
-                )
-        inside = tuple(layer.path + "." for layer in view.layers)
-        found = [li for li in view.linears if li.path.startswith(inside) and not li.tied and li.in_features % 2 == 0]
-        if not found:
-            raise ConflictError(f"finequant works on nn.Linear, and the layers of {view.architecture} hold none")
+        """Every matrix of every layer whose inputs pack in pairs. Raises ConflictError."""
+        found = [linear for linear in layer_matrices(self.name, view) if linear.in_features % 2 == 0]
         for linear in found:
             if self.group_size and linear.in_features % self._width(linear.in_features, self.group_size):
                 raise ConflictError(
