@@ -8,29 +8,47 @@ from pathlib import Path
 import pytest
 
 from paretolm.bench.records import keys
-from paretolm.bench.records.keys import CellInputs, Conditions, cell_key, code_hashes, digest
+from paretolm.bench.records.keys import CellInputs, Conditions, cell_key, code_hashes, device_kind, digest
+from paretolm.evaluation.machine import machine
+from tests.bench.made import conditions
 
-CONDITIONS = Conditions("c0", "cpu", "float32", "sdpa", 2, 0, {"torch": "2.13"})
-CELL = CellInputs("quality", "h2o(budget=25%)", "ab12", "perplexity", "1", {"length": 512}, "d0", 64, {"h2o.py": "f0"})
+CONDITIONS = conditions()
+CELL = CellInputs(
+    kind="quality",
+    recipe="h2o(budget=25%)",
+    recipe_hash="ab12",
+    task="perplexity",
+    task_version="1",
+    params={"length": 512},
+    data="d0",
+    chunk=64,
+    limit=None,
+    code={"/one/h2o.py": "f0"},
+)
 
 OTHER = {
     "content": "c1",
+    "model": "m1",
+    "tokenizer": "t1",
+    "template": "x1",
+    "accelerator": "NVIDIA H200",
     "device": "cuda",
     "dtype": "bfloat16",
     "attention": "eager",
-    "threads": 1,
+    "threads": 2,
     "seed": 1,
     "versions": {"torch": "2.14"},
     "kind": "memory",
-    "recipe": "h2o(budget=50%)",
     "recipe_hash": "cd34",
     "task": "recall",
     "task_version": "2",
     "params": {"length": 513},
     "data": "d1",
     "chunk": None,
-    "code": {"h2o.py": "f1"},
+    "limit": 8,
+    "code": {"/one/h2o.py": "f1"},
     "fitted_on": "t0",
+    "models": {"draft": "d1"},
 }
 
 
@@ -39,13 +57,50 @@ def test_every_condition_counts(name: str) -> None:
     assert cell_key(replace(CONDITIONS, **{name: OTHER[name]}), CELL) != cell_key(CONDITIONS, CELL)
 
 
-@pytest.mark.parametrize("name", [f.name for f in fields(CellInputs)])
+@pytest.mark.parametrize("name", [f.name for f in fields(CellInputs) if f.name != "recipe"])
 def test_every_input_counts(name: str) -> None:
     assert cell_key(CONDITIONS, replace(CELL, **{name: OTHER[name]})) != cell_key(CONDITIONS, CELL)
 
 
 def test_equal_inputs_have_equal_keys() -> None:
     assert cell_key(replace(CONDITIONS), replace(CELL, params=dict(CELL.params))) == cell_key(CONDITIONS, CELL)
+
+
+def test_the_key_holds_what_it_is_said_to_hold() -> None:
+    """Model, tokenizer, template, recipe, task version, data, dtype, attention, device, code, libraries, seed, chunk,
+    limit."""
+    held = {f.name for f in (*fields(Conditions), *fields(CellInputs))}
+    asked = {"model", "tokenizer", "template", "recipe_hash", "task_version", "data", "dtype", "attention", "device"}
+    assert asked | {"accelerator", "code", "versions", "seed", "chunk", "limit"} <= held
+    assert {"torch", "transformers", "tokenizers", "numpy"} == set(keys.library_versions())
+
+
+def test_spelling_and_places_do_not_count() -> None:
+    moved = replace(CELL, recipe="h2o( budget = 25% )", code={"/two/h2o.py": "f0"})
+    assert cell_key(CONDITIONS, moved) == cell_key(CONDITIONS, CELL)
+
+
+def test_shared_code_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cell_key(CONDITIONS, CELL)
+    monkeypatch.setattr(keys, "shared_code", lambda kind="quality": "another version")
+    assert cell_key(CONDITIONS, CELL) != before
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "kind"),
+    [
+        ("cpu", ("NVIDIA H200",), ("cpu", "")),
+        ("cuda", ("NVIDIA H200",), ("cuda", "NVIDIA H200")),
+        ("cuda:1", ("NVIDIA H200", "NVIDIA H200"), ("cuda", "NVIDIA H200")),
+        ("cuda:1", ("NVIDIA T4", "NVIDIA H200"), ("cuda", "NVIDIA H200, NVIDIA T4: cuda:1")),
+        ("mps", (), ("mps", "Apple M2")),
+    ],
+)
+def test_a_device_is_its_kind_and_its_name(
+    device: str, gpus: tuple[str, ...], kind: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "machine", lambda: replace(machine(), gpus=gpus, cpu="Apple M2"))
+    assert device_kind(device) == kind
 
 
 def test_the_machine_counts_where_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import pytest
 
@@ -11,13 +11,16 @@ from paretolm.bench.plan import Cell, Table, default_recipes, default_tasks, mak
 from paretolm.bench.records.keys import Conditions
 from paretolm.bench.workers.facts import model_facts, parse_task, recipe_facts, task_facts
 from paretolm.bench.workers.process_cells import process_facts
-from paretolm.contracts import Slot
+from paretolm.bridge.content import content_hash
+from paretolm.bridge.locate import locate
+from paretolm.contracts import Edit, Method, ModelRef, ModelView, Slot, knob
 from paretolm.errors import RecipeError
 from paretolm.evaluation.task import IN_STREAM
 from paretolm.recipes.recipe import Recipe
+from tests.bench.made import conditions
 from tests.contract.tiny import tiny
 
-CONDITIONS = Conditions("c0", "cpu", "auto", "default", 1, 0)
+CONDITIONS = conditions()
 STREAM = {
     "name": "perplexity",
     "line": "perplexity",
@@ -31,7 +34,7 @@ PARAMS = {"limit": None, "chunk": None}
 
 def facts(**methods: list[str]) -> dict[str, Any]:
     line = " + ".join(methods) or "dense"
-    return {"line": line, "hash": line, "methods": methods, "fits": [], "conflict": "", "code": {}}
+    return {"line": line, "hash": line, "methods": methods, "fits": [], "conflict": "", "code": {}, "models": {}}
 
 
 def cells(
@@ -114,7 +117,8 @@ def test_keys_change_with_the_facts_and_not_with_the_spelling() -> None:
     for changed in (
         {**facts(h2o=["keep"]), "code": {"h2o.py": "f1"}},
         {**facts(h2o=["keep"]), "fits": ["h2o"]},
-        {**facts(h2o=["keep"]), "line": "h2o(budget=50%)"},
+        {**facts(h2o=["keep"]), "hash": "h2o(budget=50%)"},
+        {**facts(h2o=["keep"]), "models": {"draft": "d1"}},
     ):
         assert cells({"h2o": changed}, {"perplexity": STREAM})["h2o", "perplexity"].key != one
     for task in ({**STREAM, "params": {"length": 65}}, {**STREAM, "version": "2"}, {**STREAM, "code": {"t.py": "f"}}):
@@ -150,6 +154,24 @@ def test_facts_of_a_recipe() -> None:
     assert found["conflict"] == ""
     assert still_true(found)
     assert not still_true({**found, "code": {**found["code"], "gone.py": "f0"}})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drafted(Method):
+    papers: ClassVar[tuple[str, ...]] = ("0000.00000",)
+    draft: ModelRef = knob(ModelRef("reference"))
+
+    def plan(self, view: ModelView) -> list[Edit]:
+        return []
+
+
+def test_a_second_model_counts_by_its_contents(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Recipe, "parse", classmethod(lambda cls, text: Recipe((Drafted(),) if text else ())))
+    found = recipe_facts(tiny(), "drafted(draft=reference)")
+    assert found["models"] == {"reference": content_hash(locate("reference"))}
+    assert still_true(found)
+    assert not still_true({**found, "models": {"reference": "0" * 64}})
+    assert not still_true({**found, "models": {"nowhere": "0" * 64}})
 
 
 def test_what_is_wrong_with_a_recipe_is_among_its_facts() -> None:

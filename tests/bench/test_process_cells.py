@@ -14,7 +14,6 @@ from paretolm.bench import desk as desks
 from paretolm.bench.desk import Desk, Request
 from paretolm.bench.plan import Cell, make_cells
 from paretolm.bench.progress import Progress
-from paretolm.bench.records.keys import Conditions
 from paretolm.bench.records.store import CellRecord, Store
 from paretolm.bench.results.gather import Measured, dense_runtime, flags, held, memory_medians, runtime, speed_metric
 from paretolm.bench.results.types import Bytes, Runtime
@@ -22,6 +21,7 @@ from paretolm.bench.workers import process_cells
 from paretolm.bench.workers.process_cells import measure_process_cell, process_facts
 from paretolm.errors import CellError
 from paretolm.evaluation.rows import Row
+from tests.bench.made import conditions
 
 RATIOS = [1.1, 1.3, 1.2, 1.4, 1.0]
 
@@ -59,7 +59,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(process_cells, "measure_memory", memory_cell)
     made = Desk.__new__(Desk)
     made.request, made.progress = Request(model="m", output=tmp_path), Progress()
-    made.conditions = Conditions("c", "cpu", "auto", "default", 1, 0)
+    made.conditions = conditions()
     made.__dict__["model"] = {"trained_length": 64}
     made.crew, made.measured, made.threads, made._lock = SimpleNamespace(close=lambda: None), 0, 1, Lock()  # type: ignore[assignment]
     monkeypatch.setattr(Desk, "tokens", lambda self, count: list(range(count)))
@@ -136,8 +136,16 @@ def test_the_model_is_out_of_memory_before_a_process_starts(desk: Desk, monkeypa
     turns: list[bool] = []
     original = desks.turn
     monkeypatch.setattr(desks, "turn", lambda alone, waiting: turns.append(alone) or original(alone, waiting))
-    recipe = {"line": "h2o", "hash": "h", "methods": {"h2o": ["keep"]}, "fits": [], "conflict": "", "code": {}}
-    recipes = {"h2o": recipe, "h2o(budget=50%)": {**recipe, "line": "h2o(budget=50%)"}}
+    recipe = {
+        "line": "h2o",
+        "hash": "h",
+        "methods": {"h2o": ["keep"]},
+        "fits": [],
+        "conflict": "",
+        "code": {},
+        "models": {},
+    }
+    recipes = {"h2o": recipe, "h2o(budget=50%)": {**recipe, "line": "h2o(budget=50%)", "hash": "h50"}}
     tasks = {"speed": process_facts("speed", desk.model, 1)}
     cells = list(make_cells(desk.conditions, recipes, tasks, {"limit": None, "chunk": None}, "data"))
     desk.measure(cells, {r: r for r in recipes})

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ..bridge.content import CONFIG, content_hash, read_json, weight_files
+from ..bridge.content import CONFIG, content_hash, contents, read_json, weight_files
 from ..bridge.locate import locate
 from ..bridge.safetensors_check import read_header
 from ..errors import ParetoError, UserError
@@ -18,7 +18,7 @@ from ..evaluation.machine import usable_threads
 from ..evaluation.source import TextSource
 from .plan import PROCESS_TASKS, Cell, facts_key, still_true
 from .progress import Progress
-from .records.keys import Conditions, digest, file_hash
+from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
 from .records.store import Scored, Store
 from .workers.crew import Crew, crew_size
 from .workers.process_cells import measure_process_cell, process_facts
@@ -79,14 +79,6 @@ class Desk:
         threads = request.threads or usable_threads()
         size = crew_size(request.device, sum(f.stat().st_size for f in weight_files(self.directory)), threads)
         self.threads = threads  # of the whole call
-        self.conditions = Conditions(
-            content=content_hash(self.directory),
-            device=request.device,
-            dtype=request.dtype or "auto",
-            attention=request.attention or "default",
-            threads=threads // size,
-            seed=request.seed,
-        )
         self.measured = 0  # cells that this call brought to an end
         self.crew = Crew(size, threads // size, request.opening, self._hear)
         self._lock = Lock()
@@ -97,10 +89,26 @@ class Desk:
     # --- facts ---
 
     @cached_property
-    def model(self) -> dict[str, Any]:
-        key = digest(
-            facts_key("model", self.conditions, "", dtype=self.conditions.dtype, device=self.conditions.device)
+    def conditions(self) -> Conditions:
+        """The model as it was opened, so that asking for what is the default anyway changes nothing."""
+        device, accelerator = device_kind(self.request.device)
+        return Conditions(
+            content=content_hash(self.directory),
+            **asdict(contents(self.directory)),
+            device=device,
+            accelerator=accelerator,
+            dtype=self.model["dtype"],
+            attention=self.model["attention"],
+            threads=self.crew.threads,
+            seed=self.request.seed,
+            versions=library_versions(),
         )
+
+    @cached_property
+    def model(self) -> dict[str, Any]:
+        asked = {name: value for name, value in self.request.opening.items() if name not in ("model", "text")}
+        opened = {**asked, "content": content_hash(self.directory), "versions": library_versions()}
+        key = digest(facts_key("model", "", accelerator=device_kind(self.request.device)[1], **opened))
         known = self.store.recall(key)
         if known is None:
             known = self.crew.open()
@@ -136,7 +144,7 @@ class Desk:
     def _key(self, what: str, text: str) -> str:
         file = file_hash(Path(text)) if text.endswith(".toml") else ""
         more = {"seed": self.request.seed, "limit": self.request.limit} if what == "task" else {"file": file}
-        return digest(facts_key(what, self.conditions, self.source.data_hash, text=text, **more))
+        return digest(facts_key(what, self.source.data_hash, opened=asdict(self.conditions), text=text, **more))
 
     def _recall(self, key: str) -> dict[str, Any] | None:
         known = self.store.recall(key)

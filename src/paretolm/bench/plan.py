@@ -6,6 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..bridge.content import content_hash
+from ..bridge.locate import locate
+from ..errors import ParetoError
 from .records.keys import CellInputs, Conditions, cell_key, code_hashes, shared_code
 
 DENSE = "dense"
@@ -59,6 +62,7 @@ class Cell:
     reason: str = ""
     failed: bool = False  # the recipe cannot stand on this model, or the text does not serve the task
     unseen: tuple[str, ...] = ()  # methods the task cannot see
+    inputs: CellInputs | None = None  # what the key was made of
 
 
 @dataclass(frozen=True)
@@ -130,13 +134,15 @@ def _cell(
         recipe_hash=recipe["hash"],
         task=task["name"],
         task_version=task["version"],
-        params={**task["params"], **(params if kind == "quality" else {})},
+        params=task["params"],
         data=data,
         chunk=params["chunk"] if kind == "quality" else None,
+        limit=params["limit"] if kind == "quality" else None,
         code={**recipe["code"], **task["code"]},
         fitted_on=data if recipe["fits"] else None,
+        models=recipe["models"],
     )
-    return Cell(text, line, cell_key(conditions, inputs), kind, unseen=unseen)
+    return Cell(text, line, cell_key(conditions, inputs), kind, unseen=unseen, inputs=inputs)
 
 
 def unseen_methods(methods: Mapping[str, Sequence[str]], sees: Sequence[str] | None) -> tuple[str, ...]:
@@ -145,10 +151,17 @@ def unseen_methods(methods: Mapping[str, Sequence[str]], sees: Sequence[str] | N
 
 
 def still_true(facts: Mapping[str, Any]) -> bool:
-    """Whether the source files that facts were drawn from are as they were."""
-    return bool(facts["code"] == code_hashes(facts["code"]))
+    """Whether the files and second models that facts were drawn from are as they were."""
+    return bool(facts["code"] == code_hashes(facts["code"]) and second_models_unchanged(facts.get("models", {})))
 
 
-def facts_key(what: str, conditions: Conditions, data: str, **more: Any) -> dict[str, Any]:
+def second_models_unchanged(models: Mapping[str, str]) -> bool:
+    try:
+        return all(content_hash(locate(name)) == known for name, known in models.items())
+    except ParetoError:
+        return False
+
+
+def facts_key(what: str, data: str, **more: Any) -> dict[str, Any]:
     """What facts are kept under: everything but the files they name themselves."""
-    return {"what": what, "content": conditions.content, "data": data, "code": shared_code(), **more}
+    return {"what": what, "data": data, "code": shared_code(), **more}

@@ -43,7 +43,7 @@ SHARED = {
     "speed": (*_MODEL, *(f"evaluation/{f}" for f in _PROCESS), "bench/workers/process_cells.py"),
     "memory": (*_MODEL, *(f"evaluation/{f}" for f in _PROCESS), "bench/workers/process_cells.py"),
 }
-MEASURED_WITH = ("torch", "transformers", "tokenizers")
+MEASURED_WITH = ("torch", "transformers", "tokenizers", "numpy")  # numpy draws the items
 
 
 @cache
@@ -60,20 +60,24 @@ def _version(name: str) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What holds for all cells of one call."""
+    """What holds for all cells of one call. dtype and attention are those in force, whoever chose them."""
 
-    content: str  # hash of the model's weights, configuration, tokenizer and template
-    device: str
+    content: str  # hash of the model's directory, all that follows included: its name in reports and cards
+    model: str  # hash of weights and configuration
+    tokenizer: str
+    template: str  # hash of the chat template; empty where there is none
+    device: str  # its kind: cuda, whichever of several equal ones
+    accelerator: str  # its name; empty for a CPU
     dtype: str
     attention: str
     threads: int
     seed: int
-    versions: Mapping[str, str] = field(default_factory=library_versions)
+    versions: Mapping[str, str]  # of the libraries
 
 
 @dataclass(frozen=True)
 class CellInputs:
-    """What holds for one cell. code maps a source file of the recipe or the task to its hash."""
+    """What holds for one cell. code maps a source file of the recipe or the task, or a file of data, to its hash."""
 
     kind: str  # quality, speed or memory
     recipe: str  # canonical line
@@ -82,16 +86,28 @@ class CellInputs:
     task_version: str
     params: Mapping[str, Any]
     data: str  # hash of the items
-    chunk: int | None
+    chunk: int | None  # as asked: the most tokens of a forward of scored text
+    limit: int | None = None  # as asked: the most items
     code: Mapping[str, str] = field(default_factory=dict)
     fitted_on: str | None = None  # hash of the text an artifact was fitted on
+    models: Mapping[str, str] = field(default_factory=dict)  # second models of the recipe -> hash of their contents
 
 
 def cell_key(conditions: Conditions, cell: CellInputs) -> str:
-    facts: dict[str, Any] = {"conditions": asdict(conditions), "cell": asdict(cell), "shared": shared_code(cell.kind)}
+    """The recipe counts by its hash, not by its spelling; files by their names and contents, not by their place."""
+    inputs = {name: value for name, value in asdict(cell).items() if name != "recipe"}
+    inputs["code"] = sorted([Path(file).name, hashed] for file, hashed in cell.code.items())
+    facts: dict[str, Any] = {"conditions": asdict(conditions), "cell": inputs, "shared": shared_code(cell.kind)}
     if cell.kind != "quality":
         facts["machine"] = machine().hash
     return digest(facts)
+
+
+def device_kind(device: str) -> tuple[str, str]:
+    """'cuda:1' -> ('cuda', name of the device). Unequal ones in one machine are told apart by number."""
+    kind = device.partition(":")[0]
+    names = {"cuda": sorted(set(machine().gpus)), "mps": [machine().cpu]}.get(kind, [])
+    return kind, ", ".join(names) if len(names) < 2 else f"{', '.join(names)}: {device}"
 
 
 def digest(facts: Any) -> str:

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from ...bridge.content import content_hash
 from ...bridge.lm import LM
-from ...contracts import Slot
+from ...bridge.locate import locate
+from ...contracts import ModelRef, Slot
 from ...errors import ParetoError
 from ...evaluation import tasks
 from ...evaluation.isolated import describe
@@ -42,6 +44,7 @@ def recipe_facts(lm: LM, text: str) -> dict[str, Any]:
     """Raises nothing: what is wrong with a recipe is among its facts."""
     try:
         recipe = Recipe.parse(text)
+        models = {name: content_hash(locate(name)) for name in sorted(_second_models(recipe))}
     except ParetoError as error:
         return {"error": describe(error)}
     plan = recipe.plan(lm.view)
@@ -55,7 +58,14 @@ def recipe_facts(lm: LM, text: str) -> dict[str, Any]:
         "fits": [] if plan.conflicts else [m.name for m in fitted_methods(recipe, lm)],
         "conflict": " ".join(map(str, plan.conflicts)),
         "code": code_hashes(sorted(_sources(recipe))),
+        "models": models,
     }
+
+
+def _second_models(recipe: Recipe) -> set[str]:
+    """Every model that a knob names, and those that its own recipe names."""
+    named = [v for m in recipe.methods for f in dataclasses.fields(m) if isinstance(v := getattr(m, f.name), ModelRef)]
+    return {r.name for r in named}.union(*(_second_models(Recipe.parse(r.recipe)) for r in named))
 
 
 def _sources(recipe: Recipe) -> set[str]:
