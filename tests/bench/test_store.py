@@ -60,6 +60,15 @@ def test_states(store: Store) -> None:
     assert store.claim(["a", "b"]) == [], "neither would come out differently"
 
 
+def test_a_cell_that_was_left_is_not_done_and_goes_on(store: Store) -> None:
+    store.claim(["a"])
+    store.add([("a", scored("1"))])
+    store.leave("a")
+    assert store.cells(["a"])["a"].state == "partial"
+    assert store.claim(["a"]) == ["a"]
+    assert store.item_names("a") == {"1"}
+
+
 def test_a_broken_cell_is_tried_again_and_keeps_its_items(store: Store) -> None:
     store.claim(["a"])
     store.add([("a", scored("1"))])

@@ -54,7 +54,8 @@ class Scored:
 class CellRecord:
     """A cell's state, with one sentence in error where it failed.
 
-    new, running, done; failed: only other inputs would help; broken: killed or out of memory, so tried again.
+    new, running, done; partial: its items are good, the others were not needed yet; failed: only other inputs would
+    help; broken: killed or out of memory, so tried again.
     """
 
     key: str
@@ -175,6 +176,10 @@ class Store:
 
     def finish(self, key: str) -> None:
         self._mark(key, "done", None)
+
+    def leave(self, key: str) -> None:
+        """Lets go of a cell before its last item: the items stay, and whoever needs the others goes on from there."""
+        self._mark(key, "partial", None)
 
     def fail(self, key: str, sentence: str, *, again: bool = False) -> None:
         """again: the same call may succeed later (memory was short), so the items stay and it is tried again."""
