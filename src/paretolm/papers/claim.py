@@ -48,6 +48,7 @@ class Bench:
     tasks: tuple[str, ...]
     measure: Callable[[Found], Mapping[str, Number]]
     model: str = "reference"
+    dtype: str | None = None
     text: str | None = None
     limit: int | None = None
     seed: int = 0

@@ -23,7 +23,10 @@ from .claim import DATA, Bench, Direct, Experiment, Rerun
 from .found import Found
 
 # What findings go through beside the shared code; a study or a direct measurement names the rest.
-_STATISTICS = ("evaluation/statistics.py", "evaluation/summary.py", "studies/study.py", "papers/numbers.py")
+_STATISTICS = (
+    "bench/results/estimates.py", "evaluation/statistics.py", "evaluation/summary.py", "evaluation/spread.py",
+    "studies/study.py", "papers/numbers.py",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def _bench(experiment: Bench, spot: Spot) -> Outcome:
         tasks=tasks,
         text=experiment.text and spot.filled(experiment.text),
         output=spot.store,
+        dtype=experiment.dtype,
         threads=spot.threads,
         seed=experiment.seed,
         limit=experiment.limit,

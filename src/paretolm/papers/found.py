@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ..bench.records.store import Scored, Store
-from ..bench.results.estimates import metric_of
-from ..bench.results.gather import speed_metric
-from ..bench.results.types import CellResult, Comparison, Estimate
+from ..bench.results.types import CellResult, Comparison
 from ..errors import CellError
 from ..evaluation.rows import Row
-from ..evaluation.summary import summarise
 from ..studies.study import Number
-from .numbers import exact, note
+from .numbers import change, exact, median, of_rows
 
 DENSE = "dense"
 Where = Callable[[Row], bool]
@@ -48,16 +45,14 @@ class Found:
 
     def mean(self, metric: str, recipe: str = DENSE, task: str = "", where: Where = lambda _: True) -> Number:
         """In the units people read: perplexity for nll, percent for shares."""
-        (found,) = self._summaries(metric, {recipe: recipe}, task, where)
-        return _number(found.estimate)
+        return of_rows(self._of(metric, recipe, task, where), self._seed)
 
     def change(
         self, metric: str, recipe: str, against: str = DENSE, task: str = "", where: Where = lambda _: True
     ) -> Number:
         """recipe minus `against` on the same items; percent of it for perplexities, points for shares."""
-        _, found = self._summaries(metric, {"base": against, "own": recipe}, task, where)
-        assert found.delta is not None
-        return _number(found.delta)
+        own, base = (self._of(metric, name, task, where) for name in (recipe, against))
+        return change(own, base, self._seed)
 
     def held(self, recipe: str, against: str = DENSE, task: str = "") -> Number:
         """Bytes of the cache after the longest prompt, in percent of those of `against` there."""
@@ -75,11 +70,7 @@ class Found:
 
     def speed(self, recipe: str, name: str = "decode_speed_ratio", task: str = "speed") -> Number:
         """Median ratio to the untouched model over the repeats of the task `speed`."""
-        metric = speed_metric(self.items(recipe, task), name)
-        if metric is None:
-            raise CellError(f"{recipe} on {task}: no {name} was measured")
-        e = metric.estimate
-        return Number(e.value, "x", e.low, e.high, e.num_items, e.note or "repeats")
+        return median([row.value for row in self._of(name, recipe, task, lambda _: True)])
 
     @cached_property
     def keys(self) -> list[str]:
@@ -106,15 +97,12 @@ class Found:
             raise CellError(f"{recipe} on {task or self._only_task()}: no bytes were counted")
         return max(known, key=lambda one: (one.facts["prompt"], one.item)).facts
 
-    def _summaries(self, metric: str, arms: Mapping[str, str], task: str, where: Where) -> Sequence[Any]:
-        """One bench Metric an arm, the first the baseline of the others. arms: name -> recipe."""
-        rows = {name: self.rows(r, task, lambda row: row.metric == metric and where(row)) for name, r in arms.items()}
-        for name, mine in rows.items():
-            if not mine:
-                raise CellError(f"{arms[name]} on {task or self._only_task()}: no {metric} was measured")
-        return [metric_of(s) for s in summarise(rows, next(iter(arms)), seed=self.comparison.conditions["seed"])]
+    def _of(self, metric: str, recipe: str, task: str, where: Where) -> list[Row]:
+        rows = self.rows(recipe, task, lambda row: row.metric == metric and where(row))
+        if not rows:
+            raise CellError(f"{recipe} on {task or self._only_task()}: no {metric} was measured")
+        return rows
 
-
-def _number(e: Estimate) -> Number:
-    number = Number(e.value, e.unit, e.low, e.high, e.num_items)
-    return replace(number, note=note(e.num_documents))
+    @property
+    def _seed(self) -> int:
+        return int(self.comparison.conditions["seed"])
