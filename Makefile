@@ -1,4 +1,5 @@
-# `make demo` runs the main job, `make test` the tests, `make check` what reads the code only.
+# `make demo` runs the main job, `make test` the tests, `make check` what reads the code only, `make agreement` the
+# tests against lm-evaluation-harness and other authorities, which it installs.
 # Each sets up .venv first where that is due.
 PYTHON ?= python3
 JOBS ?= 2
@@ -8,7 +9,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --constraint requirements/ci.txt
 
-.PHONY: demo test check docs setup clean
+.PHONY: demo test check agreement docs setup clean
 
 demo: $(READY)
 	$(BIN)/paretolm compare --report $(REPORT)
@@ -22,6 +23,10 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m docs.generate --check
+
+agreement: $(READY)
+	$(PIP) --editable '.[lm-eval,mauve]'
+	$(BIN)/python -m pytest tests/agreement
 
 docs: $(READY)
 	$(BIN)/python -m docs.generate

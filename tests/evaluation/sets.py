@@ -13,6 +13,12 @@ CHOICES = {
 }
 
 
+CHECKS = [
+    {"type": "change_case:english_lowercase", "args": {}},
+    {"type": "keywords:existence", "args": {"keywords": ["river"]}},
+]
+
+
 def _question(number: int) -> dict[str, Any]:
     return {"id": f"q-{number}", "question": f"Number {number}? {CHOICES['question']}", "choices": CHOICES["choices"]}
 
@@ -29,6 +35,10 @@ def _item(name: str, n: int) -> dict[str, Any]:
         "lambada": {"id": f"l-{n}", "context": f"The bridge and road {n} led to the", "target": "river"},
         "blimp": {"paradigm": ("one", "two")[n % 2], "good": f"The {n} lamps are.", "bad": f"The {n} lamps is."},
         "gsm8k": {"id": f"g-{n}", "question": f"{n} plus 1?", "answer": str(n + 1)},
+        "closed-book": _question(n) | {"subject": "stone", "answer": n % 4},
+        "nq-open": {"id": f"n-{n}", "question": f"what is number {n}", "answers": [f"lamp {n}", "the lamp"]},
+        "summary": {"id": f"s-{n}", "context": f"Lamp {n} was silver.", "answers": ["A silver lamp."]},
+        "ifeval": {"id": f"i-{n}", "prompt": f"Write {n} words in lower case.", "checks": CHECKS},
         "squad": passage | {"answers": [[f"Lamp {n}", "the lamp"], ["silver"]]},
     }
     return shapes.get(name, _question(n) | {"answer": n % 4})
@@ -48,10 +58,20 @@ def folder(name: str, to: Path, count: int = 12) -> Path:
     return to
 
 
-WITHOUT_A_PATH = ("charbench", "charbench-choice", "divergence", "generation-quality", "perplexity", "recall")
+WITHOUT_A_PATH = (
+    "charbench",
+    "charbench-choice",
+    "divergence",
+    "generation-quality",
+    "perplexity",
+    "recall",
+    "rolling-perplexity",
+)
 ROOM: dict[str, dict[str, Any]] = {
     "recall": {"lengths": (2.0,)},  # a question in the tiny tokenizer is as long as the tiny model's trained length
     "gsm8k": {"max_new_tokens": 16},
+    "summary": {"max_new_tokens": 16},
+    "ifeval": {"max_new_tokens": 16},
 }
 
 

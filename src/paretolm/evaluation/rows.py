@@ -28,7 +28,7 @@ class Metric:
     @property
     def label(self) -> str:
         """What the summed-up number is called."""
-        return "perplexity" if self.scale == "perplexity" else self.name
+        return self.name if self.scale != "perplexity" or "perplexity" in self.name else self.scale
 
 
 METRICS: Mapping[str, Metric] = {
@@ -36,6 +36,12 @@ METRICS: Mapping[str, Metric] = {
     for m in (
         Metric("nll", "nats/token", "lower", "negative log-likelihood; summed up as perplexity", "perplexity"),
         Metric("bits_per_byte", "bits/byte", "lower", "the same text's cost per byte, comparable across tokenizers"),
+        Metric(
+            "word_perplexity", "nats/word", "lower", "the text's cost per word; summed up as perplexity", "perplexity"
+        ),
+        Metric(
+            "byte_perplexity", "nats/byte", "lower", "the text's cost per byte; summed up as perplexity", "perplexity"
+        ),
         Metric("audit_nll_gap", "nats/token", "zero", "one token at a time minus in chunks, on the same tokens"),
         Metric("kl", "nats/token", "lower", "KL(untouched || recipe) of the next-token distribution"),
         Metric("js", "bits/token", "lower", "Jensen-Shannon divergence from the untouched model, 0 to 1"),
@@ -47,11 +53,16 @@ METRICS: Mapping[str, Metric] = {
         Metric("acc_bytes", "share", "higher", "the same, likelihood divided by the choice's bytes", "binary"),
         Metric("margin", "nats", "higher", "log-likelihood of the right choice minus that of the best wrong one"),
         Metric("word_nll", "nats/word", "lower", "negative log-likelihood of the last word", "perplexity"),
+        Metric("target_nll", "nats/target", "lower", "negative log-likelihood of a whole target", "perplexity"),
         Metric("exact_match", "share", "higher", "the generated answer is the right one", "binary"),
         Metric(
             "flexible_match", "share", "higher", "the last number in the generated answer is the right one", "binary"
         ),
         Metric("f1", "share", "higher", "words that the generated answer shares with the nearest right one"),
+        Metric("rouge_l", "share", "higher", "longest run of words, gaps allowed, shared with the nearest reference"),
+        Metric("rouge_1", "share", "higher", "words shared with the nearest reference"),
+        Metric("followed", "share", "higher", "every rule of the instruction is kept", "binary"),
+        Metric("rules_kept", "share", "higher", "rules of the instruction that are kept"),
         Metric("rep_2", "share", "lower", "pairs of tokens that stood in the continuation before"),
         Metric("rep_3", "share", "lower", "runs of three tokens that stood in the continuation before"),
         Metric("rep_4", "share", "lower", "runs of four tokens that stood in the continuation before"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from ...contracts import knob
 from ...errors import TextError
 from ..packed import PACKED, unpacked
 from ..task import Task
+from ._layouts import ours
 
 _SHOWN = 40  # characters of a wrong value
 
@@ -127,7 +128,7 @@ class DataTask(Task):
             raise TextError(f"{self.name} has no data of its own: {help_}")
         found = drawn(records(self._file(self.stem), help_), self.limit, self.seed)
         _unique(found)
-        return found
+        return [replace(record, fields=ours(record.fields)) for record in found]
 
     def beside(self, stem: str) -> list[Record]:
         """The records of another file of the same directory."""
