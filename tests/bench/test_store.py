@@ -85,12 +85,13 @@ def test_done_stays_done(store: Store) -> None:
     assert store.cells(["a"])["a"].state == "done"
 
 
-def test_planning_again_changes_no_state(store: Store) -> None:
+def test_planning_again_changes_no_state_and_not_what_a_finished_cell_was_measured_by(store: Store) -> None:
     store.claim(["a"])
     store.finish("a")
-    store.plan({"a": {"recipe": "dense", "more": 1}})
-    assert store.cells(["a"])["a"].state == "done"
-    assert store.cells(["a"])["a"].meta == {"recipe": "dense", "more": 1}
+    store.plan({"a": {"recipe": "dense", "more": 1}, "b": {"recipe": "h2o", "more": 1}})
+    found = store.cells(["a", "b"])
+    assert (found["a"].state, found["a"].meta) == ("done", {"recipe": "dense"})
+    assert (found["b"].state, found["b"].meta) == ("new", {"recipe": "h2o", "more": 1})
 
 
 CHILD = """
@@ -190,6 +191,28 @@ def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with pytest.raises(StoreError, match="another --output_path"):
         Store(tmp_path / "folder")
+
+
+def test_keys_by_their_beginning_the_newest_first(store: Store) -> None:
+    store.plan({"ab1": {}, "ab2": {}, "a%": {}})
+    store.claim(["ab1"])
+    store.claim(["ab2"])
+    assert store.keys("ab") == ["ab2", "ab1"]
+    assert store.keys("a%") == ["a%"]
+    assert set(store.keys()) == {"a", "b", "ab1", "ab2", "a%"}
+    assert store.keys("c") == []
+
+
+def test_runs_are_kept_with_what_was_asked(store: Store) -> None:
+    first = store.start_run({"model": "reference", "cells": ["a"]})
+    second = store.start_run({"model": "other", "cells": []})
+    store.finish_run(first)
+    one, two = store.runs()
+    assert (one.id, two.id) == (first, second)
+    assert one.request == {"model": "reference", "cells": ["a"]}
+    assert one.finished is not None
+    assert one.finished >= one.started
+    assert two.finished is None
 
 
 def test_memos_and_runs(store: Store) -> None:

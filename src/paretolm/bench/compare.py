@@ -70,11 +70,13 @@ def run(request: Request, progress: Progress) -> Comparison:
     check_words(request)
     with Store(request.store_path) as store:
         desk = Desk(request, store, progress)
-        run_id = store.start_run({"model": request.model, "recipes": request.recipes, "tasks": request.tasks})
         try:
             with progress.showing():
                 table = _plan(desk)
-                desk.measure([c for c in table.cells if c.key], table.lines)
+                cells = [c for c in table.cells if c.key]
+                asked = {"model": request.model, "recipes": request.recipes, "tasks": request.tasks}
+                run_id = store.start_run({**asked, "cells": [c.key for c in cells]})
+                desk.measure(cells, table.lines)
             store.finish_run(run_id)
             return assemble(desk, table, started)
         finally:

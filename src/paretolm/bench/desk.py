@@ -19,6 +19,7 @@ from ..evaluation.source import TextSource
 from .plan import PROCESS_TASKS, Cell, facts_key, still_true
 from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
+from .records.record import make_record
 from .records.store import Scored, Store
 from .workers.crew import Crew, crew_size
 from .workers.process_cells import measure_process_cell, process_facts
@@ -154,7 +155,7 @@ class Desk:
 
     def measure(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> None:
         """Measures what is not settled yet. lines: recipe as typed -> full."""
-        self.store.plan({c.key: {"recipe": lines[c.recipe], "task": c.task, "kind": c.kind} for c in cells})
+        self.store.plan({c.key: self._record(c, lines[c.recipe]) for c in cells})
         todo = self._open_cells(cells)
         self.progress.plan({c.key: f"{c.recipe}: {c.task}" for c in todo})
         broken: set[str] = set()
@@ -170,6 +171,12 @@ class Desk:
             if self.store.held_elsewhere([c.key for c in pending]):
                 self.progress.note("another paretolm measures some of these cells; waiting for it")
                 time.sleep(_POLL_S)
+
+    def _record(self, cell: Cell, recipe: str) -> dict[str, Any]:
+        asked = {**self.request.opening, "threads": self.threads, "seed": self.request.seed}
+        asked |= {"limit": self.request.limit, "chunk": self.request.chunk}
+        assert cell.inputs is not None
+        return make_record(recipe, cell.task, asked, self.conditions, cell.inputs).to_meta()
 
     def _open_cells(self, cells: Sequence[Cell]) -> list[Cell]:
         settled = self.store.cells([c.key for c in cells])

@@ -19,25 +19,10 @@ from typing import Any
 from ...errors import StoreError
 from ...evaluation.rows import Row
 from .owners import alive, identity
+from .tables import SCHEMA, TABLES
 
-SCHEMA = 1
 BUSY_MS = 30_000
 SETTLED = ("done", "failed")
-
-_TABLES = """
-CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, request TEXT NOT NULL);
-CREATE TABLE cells (
-    key TEXT PRIMARY KEY, state TEXT NOT NULL, meta TEXT NOT NULL, owner TEXT,
-    started REAL, finished REAL, error TEXT);
-CREATE TABLE items (
-    cell TEXT NOT NULL REFERENCES cells(key) ON DELETE CASCADE, item TEXT NOT NULL, doc TEXT NOT NULL,
-    facts TEXT NOT NULL, PRIMARY KEY (cell, item)) WITHOUT ROWID;
-CREATE TABLE rows (
-    cell TEXT NOT NULL, item TEXT NOT NULL, seq INTEGER NOT NULL, doc TEXT NOT NULL, metric TEXT NOT NULL,
-    value REAL NOT NULL, weight REAL NOT NULL, tags TEXT NOT NULL, PRIMARY KEY (cell, item, seq),
-    FOREIGN KEY (cell, item) REFERENCES items(cell, item) ON DELETE CASCADE) WITHOUT ROWID;
-CREATE TABLE memos (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +49,16 @@ class CellRecord:
     error: str | None = None
     started: float | None = None
     finished: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One call of compare: what was asked, with the keys of its cells under 'cells'."""
+
+    id: int
+    started: float
+    finished: float | None
+    request: Mapping[str, Any]
 
 
 class Store:
@@ -96,7 +91,7 @@ class Store:
                     "upgrade paretolm, or give another --output_path"
                 )
             if version == 0:
-                for statement in _TABLES.split(";"):
+                for statement in TABLES.split(";"):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA user_version = {SCHEMA}")
 
@@ -124,11 +119,11 @@ class Store:
     # --- cells ---------------------------------------------------------------------------------------
 
     def plan(self, cells: Mapping[str, Mapping[str, Any]]) -> None:
-        """Makes known every cell (key -> meta) that is not yet."""
+        """Makes known every cell (key -> meta) that is not yet. A finished cell keeps the meta it was measured by."""
         with self._writing():
             self._db.executemany(
                 "INSERT INTO cells (key, state, meta) VALUES (?, 'new', ?) "
-                "ON CONFLICT(key) DO UPDATE SET meta = excluded.meta",
+                "ON CONFLICT(key) DO UPDATE SET meta = excluded.meta WHERE state != 'done'",
                 [(key, _dump(meta)) for key, meta in cells.items()],
             )
 
@@ -143,6 +138,17 @@ class Store:
                 )
             }
         return {key: found[key] for key in keys if key in found}
+
+    def keys(self, prefix: str = "") -> list[str]:
+        """Of the cells whose key begins so, the newest first."""
+        with self._guarded():
+            return [
+                key
+                for (key,) in self._db.execute(
+                    "SELECT key FROM cells WHERE substr(key, 1, ?) = ? ORDER BY started DESC, key",
+                    (len(prefix), prefix),
+                )
+            ]
 
     def claim(self, keys: Sequence[str]) -> list[str]:
         """Takes the unfinished cells of `keys` that no live process holds; answers those now held by this one."""
@@ -239,6 +245,12 @@ class Store:
     def finish_run(self, run: int) -> None:
         with self._writing():
             self._db.execute("UPDATE runs SET finished = ? WHERE id = ?", (time.time(), run))
+
+    def runs(self) -> list[RunRecord]:
+        """In the order they began."""
+        with self._guarded():
+            found = self._db.execute("SELECT id, started, finished, request FROM runs ORDER BY id").fetchall()
+        return [RunRecord(number, began, ended, json.loads(asked)) for number, began, ended, asked in found]
 
     def recall(self, key: str) -> Any | None:
         """A fact worked out earlier under this key, or None."""
