@@ -30,7 +30,7 @@ def counted() -> list[str]:
 def bench() -> Bench:
     return Bench(
         recipes=(WINDOW,),
-        tasks=("perplexity(length=96, streams=20, audit=0)",),
+        tasks=("perplexity(length=96, streams=20, context=0.9, audit=0)",),
         measure=measure,
         model=os.environ[MODEL],
         text=os.environ[TEXT],

@@ -3,6 +3,7 @@ a study or a direct measurement beside them, until code, model or data change.""
 
 from __future__ import annotations
 
+import ast
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -126,8 +127,8 @@ def _found(experiment: Rerun | Direct, place: Place, spot: Spot) -> dict[str, An
 def _facts(experiment: Rerun | Direct, models: Mapping[str, str], spot: Spot, text: str | None) -> dict[str, Any]:
     """Everything the numbers depend on."""
     if isinstance(experiment, Direct):
-        own = [Path(sys.modules[experiment.work.__module__].__file__ or ""), *(PACKAGE / n for n in experiment.uses)]
-        what = f"{experiment.work.__module__}.{experiment.work.__qualname__}"
+        own = [PACKAGE / name for name in experiment.uses]
+        what = f"{experiment.work.__qualname__} {_working_code(experiment)}"
     else:
         from .. import studies
 
@@ -143,6 +144,14 @@ def _facts(experiment: Rerun | Direct, models: Mapping[str, str], spot: Spot, te
         "shared": shared_code(),
         "versions": library_versions(),
     }
+
+
+def _working_code(experiment: Direct) -> str:
+    """Hash of the file of a direct measurement, without what it says of the paper: a sentence mended measures
+    nothing again."""
+    tree = ast.parse(Path(sys.modules[experiment.work.__module__].__file__ or "").read_bytes())
+    said = [n for n in tree.body if isinstance(n, ast.Assign) and ast.unparse(n.targets[0]) == "PAPER"]
+    return digest(ast.dump(ast.Module([n for n in tree.body if n not in said], [])))
 
 
 def _files(place: Path) -> list[Path]:

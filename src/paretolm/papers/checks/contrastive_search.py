@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ..claim import Bench, Claim, Direct, Limit, Paper
-from ._tasks import CONTINUED
+from ._tasks import CONTINUED, SAMPLED
 
 if TYPE_CHECKING:
     from ...evaluation.rows import Row
@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from ..found import Found
 
 LINE = "contrastive-search(k=4, alpha=0.6)"
-SAMPLED = "generation-quality(prompts=30, max_new_tokens=128, temperature=1.0)"
 TEXTS, LENGTH = 24, 256
 
 
@@ -72,7 +71,7 @@ PAPER = Paper(
             setting="open-ended continuation in 16 languages",
             size="GPT-2, OPT and others up to 2.7B",
             figure="diversity near that of human text where greedy search is far below",
-            section="section 4, table 2",
+            section="section 4",
             experiment=TEXT,
             limits=(
                 Limit(number="repeated 4-grams less half of greedy's", at_most=0, expected=-20),
@@ -86,7 +85,7 @@ PAPER = Paper(
             setting="open-ended continuation, against nucleus sampling; here against plain sampling",
             size="GPT-2, OPT and others up to 2.7B",
             figure="higher coherence than nucleus sampling at similar diversity",
-            section="section 4, table 2",
+            section="section 4",
             experiment=TEXT,
             limits=(Limit(number="change of perplexity against samples", at_most=0, expected=-40),),
             also=("diversity", "diversity of samples"),
@@ -97,7 +96,7 @@ PAPER = Paper(
             setting="38 models of 16 languages, WIT",
             size="117M to 30B",
             figure="clearly isotropic except for two models",
-            section="section 3, figure 1",
+            section="section 3",
             experiment=Direct(work=isotropies, models=("reference", "draft"), uses=("methods/decode",)),
             limits=(
                 Limit(number="isotropy of reference", at_least=0.5, expected=0.8),

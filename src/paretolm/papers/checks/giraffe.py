@@ -13,28 +13,27 @@ if TYPE_CHECKING:
 
 TWO, FOUR = "giraffe(basis=linear, scale=2)", "giraffe(basis=linear, scale=4)"
 POWER, TRUNCATED = "giraffe(basis=power)", "giraffe(basis=truncated)"
-INSIDE, BEYOND = "recall(lengths=1, repeats=12)", "recall(lengths=2, repeats=12)"
-LONG = "perplexity(length=2048, streams=8, context=0.5, audit=0)"
+BEYOND = "recall(lengths=1.5, repeats=5)"
+LONG = "perplexity(length=2048, streams=6, context=0.5, audit=0)"
 UNTUNED = "without the tuning that the paper adds"
 
 
 def measure(found: Found) -> Mapping[str, Number]:
     return {
-        "recall at the trained length, linear basis": found.mean("recall", TWO, INSIDE),
-        "recall at twice it, linear basis": found.mean("recall", TWO, BEYOND),
+        "recall beyond the trained length, linear basis": found.mean("recall", TWO, BEYOND),
         "change of recall, linear against power": found.change("recall", TWO, POWER, BEYOND),
         "change of recall, linear against truncated": found.change("recall", TWO, TRUNCATED, BEYOND),
         "change of recall, scale 4 against 2": found.change("recall", FOUR, TWO, BEYOND),
         "change of perplexity at twice it, linear": found.change("nll", TWO, task=LONG),
         "change of perplexity at twice it, power": found.change("nll", POWER, task=LONG),
         "change of perplexity at twice it, truncated": found.change("nll", TRUNCATED, task=LONG),
-        "change of recall at twice it, truncated": found.change("recall", TRUNCATED, task=BEYOND),
-        "dense recall at twice it": found.mean("recall", task=BEYOND),
+        "change of recall there, truncated": found.change("recall", TRUNCATED, task=BEYOND),
+        "dense recall there": found.mean("recall", task=BEYOND),
     }
 
 
-BASES = Bench(recipes=(TWO, FOUR, POWER, TRUNCATED), tasks=(INSIDE, BEYOND, LONG), measure=measure)
-ABLE = (Limit(number="recall at the trained length, linear basis", at_least=50, expected=90),)
+BASES = Bench(recipes=(TWO, FOUR, POWER, TRUNCATED), tasks=(BEYOND, LONG), measure=measure)
+ABLE = (Limit(number="recall beyond the trained length, linear basis", at_least=20, expected=60),)
 
 PAPER = Paper(
     title="Giraffe: Adventures in Expanding Context Lengths in LLMs",
@@ -48,14 +47,14 @@ PAPER = Paper(
             setting=f"2 to 16 thousand tokens; here {UNTUNED}",
             size="LLaMA-13B",
             figure="linear best at every length",
-            section="section 4.2, table 2",
+            section="comparison of methods",
             experiment=BASES,
             limits=(
                 Limit(number="change of recall, linear against power", at_least=0, expected=30),
                 Limit(number="change of recall, linear against truncated", at_least=0, expected=30),
             ),
             needs=ABLE,
-            also=("recall at twice it, linear basis", "dense recall at twice it"),
+            also=("dense recall there",),
         ),
         Claim(
             says="A larger scale at evaluation than in tuning reaches further still.",
@@ -63,7 +62,7 @@ PAPER = Paper(
             setting=f"scale 16 tuned, 24 and more evaluated; here {UNTUNED}",
             size="LLaMA-13B",
             figure="higher beyond the tuned length",
-            section="section 4.3",
+            section="abstract; scales at evaluation",
             experiment=BASES,
             limits=(Limit(number="change of recall, scale 4 against 2", at_least=0, expected=20),),
             needs=ABLE,
@@ -74,11 +73,11 @@ PAPER = Paper(
             setting=f"beyond the tuned length; here {UNTUNED}",
             size="LLaMA-13B",
             figure="above zero where others have fallen to it, though far below linear",
-            section="section 4.2",
+            section="abstract; comparison of methods",
             experiment=BASES,
             limits=(
                 Limit(number="change of perplexity at twice it, truncated", at_most=0, expected=-20),
-                Limit(number="change of recall at twice it, truncated", at_least=0, expected=10),
+                Limit(number="change of recall there, truncated", at_least=0, expected=10),
             ),
             also=("change of perplexity at twice it, linear", "change of perplexity at twice it, power"),
         ),

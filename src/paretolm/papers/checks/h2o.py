@@ -72,7 +72,7 @@ PAPER = Paper(
             setting="WikiText-103",
             size="OPT-6.7B to 66B",
             figure="over 95% in almost all layers",
-            section="section 3.1, figure 2",
+            section="section 3.1",
             experiment=Direct(work=sparsity),
             limits=(Limit(number="weights below 1% of the largest", at_least=95, expected=97),),
         ),
@@ -82,7 +82,7 @@ PAPER = Paper(
             setting="COPA, MathQA, OpenBookQA, PiQA, RTE, Winogrande, XSUM, CNN/DailyMail",
             size="OPT-6.7B to 66B, LLaMA-7B, GPT-NeoX-20B",
             figure="within 1% of the full cache at a budget of 20%, five times less memory",
-            section="section 5.2, figure 4",
+            section="experiments on accuracy",
             experiment=CACHE,
             limits=(
                 Limit(number="change of perplexity at a fifth", at_most=5, expected=0),
@@ -97,7 +97,7 @@ PAPER = Paper(
             setting="the same tasks, against keeping the newest tokens alone",
             size="OPT-6.7B to 66B",
             figure="H2O near the full cache where local attention falls sharply",
-            section="section 5.2, figure 4 and table 9",
+            section="experiments on accuracy",
             experiment=CACHE,
             limits=(
                 Limit(number="change of perplexity against the newest tokens alone", at_most=0, expected=-10),

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from ..claim import Bench, Claim, Direct, Limit, Paper
+from ._tasks import SAMPLED
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,8 +19,7 @@ if TYPE_CHECKING:
 
 LINE = "knn-lm(k=256, max_keys=40000)"
 TEXTS, LENGTH = 24, 384
-PROMPT, NEW, PARTS = 64, 128, 4  # of continuations; entropies are compared between the first and the last part
-SAMPLED = "generation-quality(prompts=30, max_new_tokens=128, temperature=1.0)"
+PROMPT, NEW, PARTS = 64, 96, 4  # of continuations; entropies are compared between the first and the last part
 
 
 def given_text(at: Place) -> Findings:
@@ -68,9 +68,9 @@ def own_text(at: Place) -> Findings:
             ).ids
             for i, s in enumerate(streams)
         ]
-    rows = [{"text": s.id, **_growth(neighbours, s.ids, ids)} for s, ids in zip(streams, new, strict=True)]
     names = [s.id for s in streams]
-    retrieved, model = ([float(row[k]) for row in rows] for k in ("retrieved", "model"))
+    growth = [_growth(neighbours, s.ids, ids) for s, ids in zip(streams, new, strict=True)]
+    retrieved, model = ([g[k] for g in growth] for k in ("retrieved", "model"))
     numbers = {
         "growth of retrieval entropy over the model's": mean(
             [r - m for r, m in zip(retrieved, model, strict=True)], names, unit="nats"
@@ -78,7 +78,7 @@ def own_text(at: Place) -> Findings:
         "growth of retrieval entropy": mean(retrieved, names, unit="nats"),
         "growth of the model's entropy": mean(model, names, unit="nats"),
     }
-    return Findings(numbers=numbers, rows=rows)
+    return Findings(numbers=numbers, rows=[{"text": name, **g} for name, g in zip(names, growth, strict=True)])
 
 
 def _growth(neighbours: _Neighbours, prompt: Tensor, new: Tensor) -> dict[str, float]:
@@ -143,7 +143,7 @@ PAPER = Paper(
             setting="WikiText-103, its own training set as the datastore (103 million keys)",
             size="247M",
             figure="18.65 falls to 16.12",
-            section="1911.00172, table 1; 2305.14625, section 2",
+            section="1911.00172, table 1",
             experiment=Direct(work=given_text, uses=USES),
             limits=(Limit(number="change of perplexity", at_most=0, expected=-13),),
         ),
@@ -153,7 +153,7 @@ PAPER = Paper(
             setting="WikiText-103 test",
             size="247M",
             figure="over half",
-            section="section 5.1, figure 3",
+            section="abstract; analysis of tokens",
             experiment=Direct(work=given_text, uses=USES),
             limits=(
                 Limit(number="tokens made worse", at_least=50, expected=60),
@@ -166,7 +166,7 @@ PAPER = Paper(
             setting="5,000 prompts of WikiText-103, nucleus sampling",
             size="247M",
             figure="no gain in MAUVE, no preference",
-            section="section 4",
+            section="abstract; evaluation of generated text",
             experiment=Bench(recipes=(LINE,), tasks=(SAMPLED,), measure=measure),
             limits=(
                 Limit(number="change of perplexity under the plain model", at_least=-10, expected=0),
@@ -179,7 +179,7 @@ PAPER = Paper(
             setting="nucleus samples of WikiText-103",
             size="247M",
             figure="retrieval entropy grows faster",
-            section="section 5.2, figure 5",
+            section="abstract; analysis of entropy",
             experiment=Direct(work=own_text, uses=USES),
             limits=(Limit(number="growth of retrieval entropy over the model's", at_least=0, expected=0.2),),
             also=("growth of retrieval entropy", "growth of the model's entropy"),

@@ -79,7 +79,7 @@ PAPER = Paper(
             setting="Spec-Bench and MBPP, trees of 80 nodes; here 15",
             size="Vicuna and Code Llama, 7B to 34B",
             figure="about 2.7 to 3",
-            section="section 4.2, tables 1 and 2",
+            section="abstract; main results",
             experiment=RACE,
             limits=(
                 Limit(number="tokens a forward", at_least=1.5, expected=2.7),
@@ -92,7 +92,7 @@ PAPER = Paper(
             setting="Spec-Bench and MBPP on one A100; here one CPU thread",
             size="Vicuna and Code Llama, 7B to 34B",
             figure="about 2 times",
-            section="section 4.2, tables 1 and 2",
+            section="abstract; main results",
             experiment=RACE,
             limits=(
                 Limit(number="decoding speed over plain", at_least=1, expected=2),
@@ -105,7 +105,7 @@ PAPER = Paper(
             setting="8 successors a token",
             size="vocabulary of 32 thousand",
             figure="below 2 MB",
-            section="abstract; section 3.1",
+            section="abstract",
             experiment=RACE,
             limits=(Limit(number="matrix of successors", at_most=2, expected=0.25),),
         ),
