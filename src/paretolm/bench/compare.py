@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConflictError, ParetoError, RecipeError, TextError, nearest
+from ..errors import ConflictError, ParetoError, RecipeError, TextError, UserError, nearest
 from ..evaluation.isolated import rebuilt
 from ..evaluation.tasks import names as task_names
 from ..recipes import grammar
@@ -18,6 +18,7 @@ from .progress import Progress
 from .records.store import Store
 from .results.assemble import assemble
 from .results.types import Comparison
+from .until import Sure
 
 
 def compare(
@@ -35,6 +36,9 @@ def compare(
     limit: int | None = None,
     chunk: int | None = None,
     title: str = "",
+    until_sure: bool = False,
+    margin: float | None = None,
+    alpha: float | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measures every recipe on every task, beside the untouched model.
@@ -42,7 +46,10 @@ def compare(
     recipes: lines, paths of .toml files or Recipe objects; by default one or two of every family. tasks: names
     with knobs, and 'speed' and 'memory'. text: a file or directory, by default the embedded sample. output: where
     results are kept; what is there already under the same conditions is not measured again. limit: items a task
-    at most. chunk: tokens a forward of scored text at most. title: heads the report.
+    at most. chunk: tokens a forward of scored text at most. title: heads the report. until_sure: a recipe is scored
+    on a task only until its difference from the untouched model is known to lie within `margin` (in the unit of the
+    task's first metric; by default 0.01) or beyond it; `alpha` (by default 0.05) is the chance that any of these
+    decisions on a task is wrong.
 
     Raises UserError for what was asked wrongly; a cell that fails is a part of the result.
     """
@@ -60,8 +67,19 @@ def compare(
         limit=limit,
         chunk=chunk,
         title=title,
+        sure=asked_sure(until_sure, margin, alpha),
     )
     return run(request, progress or Progress())
+
+
+def asked_sure(until_sure: bool, margin: float | None, alpha: float | None) -> Sure | None:
+    """Raises UserError for values that cannot be, and for those that nothing would obey."""
+    given = {name: value for name, value in (("margin", margin), ("alpha", alpha)) if value is not None}
+    if given and not until_sure:
+        raise UserError(
+            f"--{next(iter(given))} says when --until-sure may stop scoring; add --until-sure, or leave it out"
+        )
+    return Sure(**given) if until_sure else None
 
 
 def run(request: Request, progress: Progress) -> Comparison:

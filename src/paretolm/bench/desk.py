@@ -21,6 +21,7 @@ from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
 from .records.record import make_record
 from .records.store import Scored, Store
+from .until import Docket, Job, Sure
 from .workers.crew import Crew, crew_size
 from .workers.process_cells import measure_process_cell, process_facts
 from .workers.turns import turn
@@ -45,6 +46,7 @@ class Request:
     limit: int | None = None
     chunk: int | None = None
     title: str = ""
+    sure: Sure | None = None  # scoring ends where a recipe is decided
 
     @property
     def opening(self) -> dict[str, Any]:
@@ -82,6 +84,8 @@ class Desk:
         self.threads = threads  # of the whole call
         self.measured = 0  # cells that this call brought to an end
         self.crew = Crew(size, threads // size, request.opening, self._hear)
+        self.docket = Docket(request.sure, store, ())
+        self._states: dict[str, str] = {}  # of all cells, when they were last asked for
         self._lock = Lock()
 
     def close(self) -> None:
@@ -155,10 +159,11 @@ class Desk:
 
     def measure(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> None:
         """Measures what is not settled yet. lines: recipe as typed -> full."""
+        self.docket = Docket(self.request.sure, self.store, cells)
         self.store.plan({c.key: self._record(c, lines[c.recipe]) for c in cells})
         todo = self._open_cells(cells)
         self.progress.plan({c.key: f"{c.recipe}: {c.task}" for c in todo})
-        broken: set[str] = set()
+        broken = self.docket.lost
         while pending := [c for c in self._open_cells(cells) if c.key not in broken]:
             quality = [c for c in pending if c.kind == "quality"]
             if quality:
@@ -179,16 +184,19 @@ class Desk:
         return make_record(recipe, cell.task, asked, self.conditions, cell.inputs).to_meta()
 
     def _open_cells(self, cells: Sequence[Cell]) -> list[Cell]:
-        settled = self.store.cells([c.key for c in cells])
-        return [c for c in cells if settled[c.key].state not in ("done", "failed")]
+        self._states = {key: record.state for key, record in self.store.cells([c.key for c in cells]).items()}
+        return [c for c in cells if self.docket.is_open(c, self._states)]
 
     def _measure_quality(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> set[str]:
         """Keys of the cells that broke."""
-        request, jobs = self.request, dict[str, list[dict[str, str]]]()
+        request, jobs, rules = self.request, dict[str, Job](), dict[str, Any]()
         for c in cells:
             jobs.setdefault(c.task, []).append({"key": c.key, "recipe": lines[c.recipe], "task": c.task})
+        for task, job in jobs.items():
+            jobs[task], rules[task] = self.docket.told(task, job, self._states)
         died = self.crew.measure(
             list(jobs.values()),
+            sure=rules,
             store=str(request.store_path.resolve()),
             seed=request.seed,
             chunk=request.chunk,

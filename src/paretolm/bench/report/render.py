@@ -39,6 +39,7 @@ def render(comparison: Comparison) -> str:
         "number": text.number,
         "signed": text.signed,
         "interval": text.interval,
+        "decision": text.decision,
         "predicted": text.predicted,
         "digits": text.digits,
         "runtime": text.runtime,

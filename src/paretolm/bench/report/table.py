@@ -112,7 +112,8 @@ def _cell(cell: CellResult | None, task: TaskInfo) -> str:
     metric = cell.metric(task.metrics[0]) if cell and task.metrics else None
     if cell is None or metric is None:
         return {"n/a": "n/a", "failed": "failed"}.get(cell.state if cell else "", "–")
-    return f"{text.number(metric.estimate)}{'*' if cell.unseen else ''}\n{_beside(metric)}"
+    decided = f"\n{text.decision(cell.decision)}" if cell.decision else ""
+    return f"{text.number(metric.estimate)}{'*' if cell.unseen else ''}\n{_beside(metric)}{decided}"
 
 
 def _beside(metric: Metric) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..results.types import Bytes, Estimate, Runtime
+from ..results.types import Bytes, Decision, Estimate, Runtime
 
 
 def size(count: float | None) -> str:
@@ -69,6 +69,17 @@ def _at(e: Estimate, value: float, least: int = 0) -> str:
 
 def _suffix(e: Estimate) -> str:
     return {"%": "%", "points": " pt"}.get(e.unit, "")
+
+
+def decision(d: Decision) -> str:
+    """'same within 0.01 (after 64 of 400)'."""
+    said = {
+        "same": f"same within {d.margin:g}",
+        "worse": f"worse by over {d.margin:g}",
+        "better": f"better by over {d.margin:g}",
+        "undecided": f"undecided at {d.margin:g}",
+    }[d.word]
+    return f"{said} ({f'after {d.items:,} of {d.of:,}' if d.items < d.of else f'all {d.of:,}'})"
 
 
 def share(part: float | None, whole: float | None) -> str:

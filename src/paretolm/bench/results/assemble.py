@@ -12,6 +12,7 @@ from typing import Any
 from ...evaluation.machine import machine
 from ..desk import Desk
 from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
+from .decisions import decision_of
 from .frontier import frontier
 from .gather import (
     Measured,
@@ -25,6 +26,8 @@ from .gather import (
     unsettled,
 )
 from .types import CellResult, Comparison, Metric, RecipeResult, TaskInfo
+
+_READ = ("done", "partial")
 
 
 def assemble(desk: Desk, table: Table, started: float) -> Comparison:
@@ -70,13 +73,22 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
 
 
 def _measured(desk: Desk, table: Table) -> dict[str, dict[str, Measured]]:
-    """Recipe -> task -> its finished cell."""
+    """Recipe -> task -> its finished cell; one that was decided has the items it was decided on, and the untouched
+    model those that any recipe needed."""
     records = desk.store.cells([c.key for c in table.cells if c.key])
+    whole = {c.task for c in table.cells if c.recipe == DENSE and c.key and records[c.key].state in _READ}
+    decided = {c.key: d for c in table.cells if c.key and c.task in whole and (d := desk.docket.decision(c))}
+    needed: dict[str, list[str]] = {}
+    for cell in table.cells:
+        if cell.key in decided:
+            needed[cell.task] = max(needed.get(cell.task, []), decided[cell.key]["items"], key=len)
     found: dict[str, dict[str, Measured]] = {}
     for cell in table.cells:
-        if cell.key and records[cell.key].state == "done":
-            measured = Measured(cell, records[cell.key], desk.store.items(cell.key))
-            found.setdefault(cell.recipe, {})[cell.task] = measured
+        known = decided.get(cell.key)
+        names = known["items"] if known else needed.get(cell.task) if cell.recipe == DENSE else None
+        if cell.key and records[cell.key].state in (("done",) if names is None else _READ):
+            items = [one for one in desk.store.items(cell.key) if names is None or one.item in set(names)]
+            found.setdefault(cell.recipe, {})[cell.task] = Measured(cell, records[cell.key], items, known)
     return found
 
 
@@ -93,7 +105,9 @@ def _cell_results(
         mine = {text: cells[line] for text, cells in measured.items() if line in cells}
         done = quality_results(desk.store, mine, facts["headline"], desk.request.seed, line in PROCESS_TASKS)
         for text, result in done.items():
-            found[text][line] = result
+            known = mine[text].decided
+            shown = known and decision_of(facts["headline"], known, desk.docket.rule(line))
+            found[text][line] = replace(result, decision=shown or None)
     return {t: {line: replace(r, task=table.names[line]) for line, r in mine.items()} for t, mine in found.items()}
 
 

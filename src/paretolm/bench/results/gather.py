@@ -14,7 +14,13 @@ from ..records.keys import PACKAGE, digest, file_hash
 from ..records.store import CellRecord, Scored, Store
 from .types import Bytes, CellResult, Estimate, Metric, Runtime, Series, State
 
-_STATISTICS = ("evaluation/statistics.py", "evaluation/summary.py", "evaluation/rows.py", "bench/results/estimates.py")
+_STATISTICS = (
+    "evaluation/statistics.py",
+    "evaluation/summary.py",
+    "evaluation/rows.py",
+    "bench/results/estimates.py",
+    "bench/results/decisions.py",
+)
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,7 @@ class Measured:
     cell: Cell
     record: CellRecord
     items: Sequence[Scored]
+    decided: Mapping[str, Any] | None = None  # why these are all the items it needed
 
     @property
     def rows(self) -> list[Row]:
@@ -66,12 +73,16 @@ def _estimates(store: Store, measured: Mapping[str, Measured], headline: str, se
     """Metrics and breakdowns as JSON. Those of the same cells by the same code are worked out once."""
     code = {name: file_hash(PACKAGE / name) for name in _STATISTICS}
     keys = {name: m.cell.key for name, m in measured.items()}
-    memo = digest({"what": "estimates", "cells": keys, "headline": headline, "seed": seed, "code": code})
+    decided = {name: m.decided for name, m in measured.items() if m.decided}  # never without the untouched model
+    facts = {"cells": keys, "headline": headline, "seed": seed, "decided": decided, "code": code}
+    memo = digest({"what": "estimates", **facts})
     known = store.recall(memo)
     if known is None:
+        from .decisions import sequential_estimates
         from .estimates import estimates
 
-        found = estimates({name: m.rows for name, m in measured.items()}, headline, seed)
+        rows = {name: m.rows for name, m in measured.items()}
+        found = sequential_estimates(rows, headline, seed, decided) if decided else estimates(rows, headline, seed)
         known = {name: [[asdict(x) for x in part] for part in parts] for name, parts in found.items()}
         store.remember(memo, known)
     return dict(known)

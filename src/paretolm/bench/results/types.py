@@ -64,6 +64,25 @@ class TaskInfo:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """Why a recipe needed no further items, or that all of them were not enough: its difference from the untouched
+    model lies within the margin ('same') or beyond it ('worse', 'better').
+
+    margin in `unit`; alpha: the chance that any of the decisions on the task's `recipes` is wrong."""
+
+    word: Literal["same", "worse", "better", "undecided"]
+    margin: float
+    unit: str
+    items: int
+    of: int  # items there are
+    documents: int  # those that were tested
+    e_value: float  # evidence for it; where undecided, the most there is for any decision
+    needed: float  # the e-value that decides
+    alpha: float
+    recipes: int
+
+
+@dataclass(frozen=True)
 class CellResult:
     """One recipe on one task."""
 
@@ -77,6 +96,7 @@ class CellResult:
     unseen: tuple[str, ...] = ()  # methods of the recipe that this task cannot see
     notes: tuple[str, ...] = ()
     seconds: float | None = None
+    decision: Decision | None = None  # where scoring was to end as soon as it is decided
     fresh: bool = True  # measured by this call, not read from the store
 
     def metric(self, name: str) -> Metric | None:

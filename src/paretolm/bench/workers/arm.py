@@ -31,7 +31,12 @@ class Arm:
     missing: set[str]
     early: tuple[Method, ...] = ()  # methods that act in the cache while the prompt is read
     alive: bool = True
+    decided: bool = False  # its remaining items need not be scored
     observe: Observe = field(default_factory=Observe)
+
+    @property
+    def active(self) -> bool:
+        return self.alive and not self.decided
 
 
 def make_arm(lm: LM, key: str | None, recipe: Recipe, artifacts: Mapping[str, Artifact], missing: set[str]) -> Arm:

@@ -25,6 +25,7 @@ from ...recipes.recipe import Recipe, dense_cost
 from ...recipes.session import Session
 from ..records.store import Scored, Store
 from .arm import Arm, make_arm, read_prompt, reason
+from .referee import Referee
 
 PREFILL_CHUNK = 512
 BATCH_BYTES = 512 << 20  # of snapshots and bases kept at a time
@@ -46,20 +47,40 @@ class TaskRun:
     tell: Tell
     seed: int = 0
     chunk: int | None = None
+    referee: Referee | None = None  # where scoring ends as soon as it is decided
     kept: int = 0  # bytes of the largest base so far
 
     def run(self) -> None:
         self._add_base_arm()
         self._total = {id(a): len(a.missing) for a in self.arms}
-        for batch in self._batches():
-            bases: dict[str, Base] = {}
-            for group in self._groups():
-                self._group(group, batch, bases)
-            self.kept = max([self.kept, *map(_base_bytes, bases.values())])
+        for part in self._parts():
+            for batch in self._batches(part):
+                bases: dict[str, Base] = {}
+                for group in self._groups():
+                    self._group(group, batch, bases)
+                self.kept = max([self.kept, *map(_base_bytes, bases.values())])
         for arm in self.arms:
             if arm.alive and arm.key:
-                self.store.finish(arm.key)
+                (self.store.leave if arm.missing else self.store.finish)(arm.key)
                 self.tell({"event": "done", "cell": arm.key})
+
+    def _parts(self) -> Iterator[Sequence[Item]]:
+        """All items, or those up to each look of the referee; all that is left where nothing can be decided."""
+        if self.referee is None:
+            yield self.items
+            return
+        seen = 0
+        for part in self.referee.parts():
+            yield part
+            seen += len(part)
+            dead = {a.key for a in self.arms if not a.alive}
+            if self.referee.dense in dead:
+                yield self.items[seen:]
+                return
+            self.referee.open = {key: memo for key, memo in self.referee.open.items() if key not in dead}
+            decided = self.referee.look()
+            for arm in self.arms:
+                arm.decided = arm.decided or arm.key in decided
 
     def _add_base_arm(self) -> None:
         """The untouched model reads every item that another recipe needs its base for."""
@@ -71,10 +92,10 @@ class TaskRun:
 
     # --- batches and groups ---
 
-    def _batches(self) -> Iterator[list[Item]]:
+    def _batches(self, part: Sequence[Item]) -> Iterator[list[Item]]:
         """One item first, to see what is kept for it; then as many as fit in the bound."""
-        wanted = set().union(*(a.missing for a in self.arms)) if self.arms else set()
-        items, size = [i for i in self.items if i.id in wanted], 1
+        wanted = set().union(*(a.missing for a in self.arms if a.active))
+        items, size = [i for i in part if i.id in wanted], 1
         snapshot = max((dense_cost(self.lm.view, i.prompt_length).kv_bytes.low for i in items), default=0)
         while items:
             yield items[:size]
@@ -84,7 +105,7 @@ class TaskRun:
     def _groups(self) -> list[list[Arm]]:
         """Arms of one prefill together, the untouched model's first; an arm that reads on its own stands alone."""
         groups: dict[str, list[Arm]] = {}
-        for arm in sorted((a for a in self.arms if a.alive), key=lambda a: not a.recipe.is_dense):
+        for arm in sorted((a for a in self.arms if a.active), key=lambda a: not a.recipe.is_dense):
             groups.setdefault(f"own {id(arm)}" if self._reads_alone(arm) else arm.prefill, []).append(arm)
         return list(groups.values())
 

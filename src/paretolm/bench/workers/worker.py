@@ -20,8 +20,10 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ...bridge.lm import LM
     from ...evaluation.source import TextSource
+    from ...evaluation.task import Item, Task
     from ..records.store import Store
     from .arm import Arm
+    from .referee import Referee
 
 
 class Worker:
@@ -76,9 +78,17 @@ class Worker:
         return [int(i) for i in stream.ids[0]]
 
     def do_measure(
-        self, store: str, cells: Sequence[Mapping[str, Any]], seed: int, chunk: int | None, limit: int | None
+        self,
+        store: str,
+        cells: Sequence[Mapping[str, Any]],
+        seed: int,
+        chunk: int | None,
+        limit: int | None,
+        sure: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> None:
-        """cells: key, recipe and task lines. Finished ones are in the store when this answers."""
+        """cells: key, recipe and task lines. Finished ones are in the store when this answers. sure: the rule by which
+        a task's recipes are decided, for tasks where that ends the scoring; their cells say where a decision is kept.
+        """
         from ..records.store import Store
 
         by_task: dict[str, list[Mapping[str, Any]]] = {}
@@ -86,7 +96,7 @@ class Worker:
             by_task.setdefault(cell["task"], []).append(cell)
         with Store(Path(store)) as opened:
             for line, mine in by_task.items():
-                self._measure_task(opened, line, mine, seed, chunk, limit)
+                self._measure_task(opened, line, mine, seed, chunk, limit, (sure or {}).get(line))
 
     def _measure_task(
         self,
@@ -96,6 +106,7 @@ class Worker:
         seed: int,
         chunk: int | None,
         limit: int | None,
+        rule: Mapping[str, Any] | None,
     ) -> None:
         from .arm import in_order, reason
         from .facts import parse_task
@@ -103,7 +114,7 @@ class Worker:
 
         held = set(store.claim([c["key"] for c in cells]))
         mine = [c for c in cells if c["key"] in held]
-        if not mine:
+        if not mine and not rule:
             return
         self.tell({"event": "at", "cells": [c["key"] for c in mine]})
         try:
@@ -115,8 +126,30 @@ class Worker:
                 self._fail(store, cell["key"], sentence, again)
             return
         names = {item.id for item in items}
+        referee = self._referee(store, task, items, cells, rule) if rule else None
+        if rule and not referee:
+            return  # another process has the untouched model
         arms = [arm for cell in mine if (arm := self._arm(store, cell, names))]
-        TaskRun(self.lm, task, items, arms, store, self.tell, seed, chunk).run()
+        TaskRun(self.lm, task, referee.items if referee else items, arms, store, self.tell, seed, chunk, referee).run()
+
+    def _referee(
+        self,
+        store: Store,
+        task: Task,
+        items: Sequence[Item],
+        cells: Sequence[Mapping[str, Any]],
+        rule: Mapping[str, Any],
+    ) -> Referee | None:
+        """None while another process reads the untouched model, without which nothing is decided."""
+        from ...evaluation.sequential import Rule
+        from .referee import Referee, by_document
+
+        dense = next(c["key"] for c in cells if not c["decision"])
+        elsewhere = set(store.held_elsewhere([c["key"] for c in cells]))
+        if dense in elsewhere:
+            return None
+        memos = {c["key"]: c["decision"] for c in cells if c["decision"] and c["key"] not in elsewhere}
+        return Referee(store, by_document(items), task.headline, Rule(**rule), dense, memos)
 
     def _arm(self, store: Store, cell: Mapping[str, Any], names: set[str]) -> Arm | None:
         """The cell ready to run; None where it cannot, and its reason is in the store."""
