@@ -4,7 +4,11 @@ import os
 import signal
 import sys
 import time
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
+from paretolm.contracts import ModelRef
 from paretolm.errors import CellError, RecipeError
 
 
@@ -76,3 +80,28 @@ def hold_and_free(mib: int) -> dict[str, int]:
     held = gauge.steady() - before
     blocks.clear()
     return {"held": held, "peak": gauge.peak() - resident, "freed": gauge.steady() - before}
+
+
+def weigh_heavy(model: str, draft: str) -> dict[str, Any]:
+    """Memory of this process under a recipe that doubles the weights, holds an index and opens a second model."""
+    from paretolm.evaluation import memory
+    from paretolm.recipes.recipe import Recipe
+    from tests.saboteurs.heavy import Doubling, Drafted, Indexed
+
+    here = (Indexed(mib=3), Drafted(draft=ModelRef(draft)))
+    memory.open_session = partial(_open_heavy, Doubling(), here)
+    return memory.weigh_here(Recipe((Doubling(), *here)), model, {}, 64, None, decode=4, chunk=64, seed=0)
+
+
+@contextmanager
+def _open_heavy(weights: Any, here: tuple[Any, ...], recipe: Any, model: str, options: Any, gauge: Any) -> Any:
+    """memory.open_session for methods that no index knows by name."""
+    from paretolm.bridge.loading import load_lm, own_memory
+    from paretolm.recipes.convert import bake
+    from paretolm.recipes.recipe import Recipe
+
+    empty = gauge.steady()
+    lm = bake(load_lm(model, mapped=True), Recipe((weights,)))
+    own_memory(lm.model)
+    with Recipe(here).apply(lm) as session:
+        yield session, empty, 0

@@ -10,6 +10,7 @@ import torch
 
 from paretolm.errors import TextError
 from paretolm.evaluation import gauges, memory
+from paretolm.evaluation.byte_ledger import Entry
 from paretolm.evaluation.gauges import ALLOCATOR, LinuxGauge, PortableGauge, field_bytes, gauge_for, largest_resident
 from paretolm.evaluation.isolated import run_isolated
 from paretolm.evaluation.memory import MemoryCell, MemoryRun, measure_memory, run_from, weigh
@@ -25,6 +26,7 @@ class FakeGauge:
     """Says what it was told to, in order."""
 
     kinds: ClassVar = {"steady": "told", "peak": "told"}
+    page = 4096
 
     def __init__(self, steady: list[int], resident: int, peak: int) -> None:
         self._steady, self._resident, self._peak, self.resets = iter(steady), resident, peak, 0
@@ -44,7 +46,7 @@ class FakeGauge:
 
 def weighed(line: str) -> dict:
     with recipe(line).apply(tiny("llama")) as session:
-        gauge = FakeGauge(steady=[1000, 1700], resident=1100, peak=3100)
+        gauge = FakeGauge(steady=[900, 1000, 1700], resident=1100, peak=3100)
         found = weigh(session, text(64), text(4, seed=1), 16, gauge, empty=400)
     assert gauge.resets == 1
     return found
@@ -78,13 +80,22 @@ def test_an_evicting_recipe_holds_less_and_its_weights_are_the_same():
 def test_the_job_loads_fills_and_weighs(tmp_path):
     tiny("llama").model.save_pretrained(tmp_path)
     line = "streaming-llm(sinks=2, window=15)"
-    told = memory.memory_job(str(tmp_path), {"dtype": "bfloat16"}, line, 64, None, decode=4, chunk=16, seed=0)
+    told = memory.memory_job(
+        line, model=str(tmp_path), load_options={"dtype": "bfloat16"}, length=64, ids=None, decode=4, chunk=16, seed=0
+    )
     found = run_from(json.loads(json.dumps(told))["run"])
     assert told["recipe"] == line
     assert (found.seen, found.held) == (68, (16, 16))
     assert found.values["held_kv_bytes"] < 17 * ENTRY / 2 + 16 * 4 * 2
     assert found.values["peak_kv_bytes"] >= 0
-    given = memory.memory_job(str(tmp_path), {}, "dense", 8, list(range(3, 12)), decode=1, chunk=16, seed=0)
+    ledger = {entry.name: entry for entry in found.ledger}
+    assert ledger["weights"].difference == ledger["cache"].difference == ledger["index"].difference == 0
+    buffers = 2 * 8 * 4  # rotary frequencies stay in fp32
+    assert ledger["weights"].low == (tiny("llama").view.weight_bytes - buffers) / 2 + buffers
+    assert sum(entry.measured for entry in found.ledger) == found.values["steady_total_bytes"]
+    given = memory.memory_job(
+        "dense", model=str(tmp_path), load_options={}, length=8, ids=list(range(3, 12)), decode=1, chunk=16, seed=0
+    )
     assert given["run"]["seen"] == 9
 
 
@@ -109,7 +120,8 @@ def test_weights_are_changed_for_good_and_the_rest_is_applied(monkeypatch):
 
 def run(steady: float, held: float = 100.0) -> MemoryRun:
     values = {"held_kv_bytes": held, "steady_kv_bytes": steady, "held_index_bytes": 0.0}
-    return MemoryRun(values, 8, (4, 4), (90.0, 110.0), {}, {"steady": "anonymous"})
+    ledger = (Entry("cache", held, 90.0, 110.0), Entry("unexplained", steady - held))
+    return MemoryRun(values, 8, (4, 4), (90.0, 110.0), {}, {"steady": "anonymous"}, ledger)
 
 
 def test_the_median_process_counts():
@@ -149,14 +161,6 @@ def test_each_run_is_a_process_with_the_allocator_set(monkeypatch):
     assert all(env == ALLOCATOR and a["load_options"] == {"dtype": "bfloat16"} for _, a, env in asked)
 
 
-def test_a_second_model_counts_with_the_weights():
-    first, second = tiny("llama"), tiny("qwen3")
-    with recipe("dense").apply(first) as session, recipe("dense").apply(second) as draft:
-        session.seconds.append(draft)
-        models = list(memory._models(session))
-    assert models == [first.model, second.model]
-
-
 # --- gauges ---
 
 
@@ -194,7 +198,7 @@ def test_a_cuda_gauge_reads_torch_s_allocator(monkeypatch):
     monkeypatch.setattr(torch, "cuda", cuda)
     gauge = gauge_for("cuda:0")
     gauge.reset_peak()
-    assert (gauge.steady(), gauge.resident(), gauge.peak()) == (5, 5, 9)
+    assert (gauge.steady(), gauge.resident(), gauge.peak(), gauge.page) == (5, 5, 9, 512)
     assert calls == ["reset", "synchronize", "empty_cache"]
 
 

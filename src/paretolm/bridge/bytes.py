@@ -16,6 +16,26 @@ def held_bytes(tensors: Iterable[Tensor]) -> int:
     A view counts with everything it keeps alive (a slice of a large buffer frees nothing), and tensors that
     share memory (tied weights, one mapped file) count once, also where two storages overlap.
     """
+    spans, unplaced = _spans(tensors)
+    return unplaced + sum(_union(s) for s in spans.values())
+
+
+def page_rounding(tensors: Iterable[Tensor], page: int) -> int:
+    """Bytes of the pages that the storages lie on, less those of the storages themselves, each byte once."""
+    spans, _ = _spans(tensors)
+    whole = {
+        device: {(start // page * page, -(-end // page) * page) for start, end in s} for device, s in spans.items()
+    }
+    return sum(_union(whole[device]) - _union(spans[device]) for device in spans)
+
+
+def module_bytes(module: nn.Module) -> int:
+    """Bytes held by parameters and buffers, buffers that are not saved included."""
+    return held_bytes([*module.parameters(), *module.buffers()])
+
+
+def _spans(tensors: Iterable[Tensor]) -> tuple[dict[torch.device, set[tuple[int, int]]], int]:
+    """(device -> [start, end) of each storage, bytes of those without addresses)."""
     storages = [s for t in tensors for s in _storages(t)]  # held until counted: a freed address could come back
     spans: dict[torch.device, set[tuple[int, int]]] = defaultdict(set)
     unplaced: dict[int, int] = {}  # the meta device has no addresses
@@ -27,12 +47,7 @@ def held_bytes(tensors: Iterable[Tensor]) -> int:
             unplaced[storage._cdata] = size
         else:
             spans[storage.device].add((storage.data_ptr(), storage.data_ptr() + size))
-    return sum(unplaced.values()) + sum(_union(s) for s in spans.values())
-
-
-def module_bytes(module: nn.Module) -> int:
-    """Bytes held by parameters and buffers, buffers that are not saved included."""
-    return held_bytes([*module.parameters(), *module.buffers()])
+    return spans, sum(unplaced.values())
 
 
 def _storages(tensor: Tensor) -> list[torch.UntypedStorage]:

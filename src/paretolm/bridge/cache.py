@@ -7,7 +7,6 @@ from typing import Any
 from torch import Tensor
 from transformers import DynamicCache
 
-from .bytes import held_bytes
 from .layer import HeldLayer
 
 
@@ -21,11 +20,10 @@ class HeldCache(DynamicCache):
         self.held_layers = layers
         self.prompt_length: int | None = None
 
-    def kv_bytes(self) -> int:
-        """Bytes of keys, values and positions, native layers included."""
-        tensors = [t for layer in self.held_layers.values() for t in layer.kv_tensors()]
+    def kv_tensors(self) -> list[Tensor]:
+        """Keys, values and positions, native layers included."""
         native = [x for i, layer in enumerate(self.layers) if i not in self.held_layers for x in native_tensors(layer)]
-        return held_bytes([*tensors, *native])
+        return [t for layer in self.held_layers.values() for t in layer.kv_tensors()] + native
 
     def index_tensors(self) -> list[Tensor]:
         """Scores, queries and other state that parts keep beside the cache."""

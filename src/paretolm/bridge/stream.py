@@ -138,17 +138,23 @@ class Stream:
             return [ours[i].length if i in ours else _native_length(x) for i, x in enumerate(self.cache.layers)]
         return [_native_length(layer) for layer in self.cache.layers]
 
+    def kv_tensors(self) -> list[Tensor]:
+        if isinstance(self.cache, HeldCache):
+            return self.cache.kv_tensors()
+        return [t for layer in self.cache.layers for t in native_tensors(layer)]
+
+    def index_tensors(self) -> list[Tensor]:
+        """What lies beside the cache: scores, tables, datastores."""
+        cached = self.cache.index_tensors() if isinstance(self.cache, HeldCache) else []
+        return [*cached, *self.binding.state_tensors()]
+
     @property
     def kv_bytes(self) -> int:
-        if isinstance(self.cache, HeldCache):
-            return self.cache.kv_bytes()
-        return held_bytes([t for layer in self.cache.layers for t in native_tensors(layer)])
+        return held_bytes(self.kv_tensors())
 
     @property
     def index_bytes(self) -> int:
-        """Bytes beside the cache: scores, tables, datastores."""
-        cached = self.cache.index_tensors() if isinstance(self.cache, HeldCache) else []
-        return held_bytes([*cached, *self.binding.state_tensors()])
+        return held_bytes(self.index_tensors())
 
 
 def take_snapshot(stream: Stream, last: Forward) -> Snapshot:

@@ -60,7 +60,7 @@ class Cost:
 
     layers: tuple[LayerCost, ...]
     weight_bytes: Interval
-    index_bytes: Interval = Interval(0, 0)  # datastores, tables, second models
+    index_bytes: Interval = Interval(0, 0)  # datastores, tables; a second model's are its own recipe's cost
     passes: Interval = Interval(1, 1)  # forwards of the whole model a generated token
 
     @property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import platform
 import sys
 from contextlib import suppress
@@ -26,9 +27,10 @@ ALLOCATOR = {
 
 
 class Gauge(Protocol):
-    """kinds: what steady and peak mean here, for the report."""
+    """kinds: what steady and peak mean here, for the report. page: bytes that memory is given out in."""
 
     kinds: dict[str, str]
+    page: int
 
     def steady(self) -> int:
         """Bytes held once everything freed has gone back to the system."""
@@ -49,6 +51,7 @@ class LinuxGauge:
 
     def __init__(self) -> None:
         self.kinds = {"steady": "anonymous", "peak": "VmHWM"}
+        self.page = mmap.PAGESIZE
 
     def steady(self) -> int:
         trim()
@@ -72,6 +75,7 @@ class PortableGauge:
 
     def __init__(self) -> None:
         self.kinds = {"steady": "unique set", "peak": "largest resident since start"}
+        self.page = mmap.PAGESIZE
         self._process = psutil.Process()
 
     def steady(self) -> int:
@@ -96,6 +100,7 @@ class CudaGauge:
         import torch
 
         self.kinds = {"steady": "allocated on the device", "peak": "allocated on the device"}
+        self.page = 512  # torch rounds every block up to these
         self._cuda, self._device = torch.cuda, device
 
     def steady(self) -> int:

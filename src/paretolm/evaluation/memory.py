@@ -3,6 +3,7 @@
 held: storages of weights, cache and index, counted (what the recipe predicts is compared with these).
 steady: what the process holds beyond where it stood just before the cache was filled, after trimming.
 peak: the most it held on the way, beyond the same point.
+What the steady bytes of the whole process are held for is in its ledger (see byte_ledger).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..contracts import Interval, Slot
 from ..errors import TextError
+from .byte_ledger import Entry, from_json, make_ledger, predictions, take_mark
 from .gauges import ALLOCATOR, Gauge, gauge_for
 from .isolated import run_isolated
 from .rows import Row
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class MemoryRun:
     """One fresh process. seen: tokens that went through the cache; held: entries, a layer each; predicted:
-    bytes of the cache as the recipe foretold them; kinds: what steady and peak mean on this system."""
+    bytes of the cache as the recipe foretold them; kinds: what steady and peak mean on this system; ledger: what
+    `steady_total_bytes` is made of."""
 
     values: dict[str, float]
     seen: int
@@ -37,6 +41,7 @@ class MemoryRun:
     predicted: tuple[float, float]
     counters: dict[str, dict[str, int]]
     kinds: dict[str, str]
+    ledger: tuple[Entry, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -103,35 +108,51 @@ def measure_memory(
 
 
 def run_from(data: Mapping[str, Any]) -> MemoryRun:
-    return MemoryRun(**{**data, "held": tuple(data["held"]), "predicted": tuple(data["predicted"])})
+    lists = {"held": tuple(data["held"]), "predicted": tuple(data["predicted"])}
+    return MemoryRun(**{**data, **lists, "ledger": from_json(data["ledger"])})
 
 
-def memory_job(
+def memory_job(recipe: str, **arguments: Any) -> dict[str, Any]:
+    """The isolated side of `measure_memory`."""
+    from ..recipes.recipe import Recipe
+
+    parsed = Recipe.parse(recipe)
+    return {"recipe": str(parsed), "run": weigh_here(parsed, **arguments)}
+
+
+def weigh_here(
+    recipe: Recipe,
     model: str,
     load_options: dict[str, Any],
-    recipe: str,
     length: int,
     ids: list[int] | None,
     decode: int,
     chunk: int,
     seed: int,
 ) -> dict[str, Any]:
-    """The isolated side of `measure_memory`. Weights are changed for good, so that no originals are parked."""
+    """A MemoryRun as JSON, of this process. Weights are changed for good, so that no originals are parked."""
     import torch
 
-    from ..recipes.recipe import Recipe
-
     gauge = gauge_for(str(load_options.get("device") or "cpu"))
-    parsed = Recipe.parse(recipe)
     torch.manual_seed(seed)
-    with open_session(parsed, model, load_options, gauge) as (session, empty, load_peak):
+    with open_session(recipe, model, load_options, gauge) as (session, empty, load_peak):
         vocabulary = session.plan.view.vocab_size
         given = torch.randint(vocabulary, (1, length + decode)) if ids is None else torch.tensor([ids])
         tokens = given.to(session.lm.model.device)
-        size = min(parsed.chunk(length) or chunk, chunk)
+        size = min(recipe.chunk(length) or chunk, chunk)
         run = weigh(session, tokens[:, :length], tokens[:, length : length + decode], size, gauge, empty)
     run["values"]["peak_total_bytes"] = max(run["values"]["peak_total_bytes"], load_peak)
-    return {"recipe": str(parsed), "run": run}
+    weights = predicted_weights(recipe, model, load_options)
+    run["ledger"] = [asdict(e.foretold(weights) if e.name == "weights" else e) for e in run["ledger"]]
+    return run
+
+
+def predicted_weights(recipe: Recipe, model: str, options: Mapping[str, Any]) -> Interval:
+    """What the recipe foretells of the untouched model's weights; asked for when nothing is weighed any more."""
+    from ..recipes.convert import load
+
+    view = load(model, mapped=True, **{k: v for k, v in options.items() if k != "device"}).view
+    return recipe.cost(view, 1).weight_bytes
 
 
 @contextmanager
@@ -153,50 +174,48 @@ def open_session(
 def weigh(session: Session, prompt: Tensor, after: Tensor, chunk: int, gauge: Gauge, empty: int) -> dict[str, Any]:
     """Fills the cache and weighs it: first a short request that lets the libraries make what they keep, then
     the point of departure, then the request itself."""
-    from ..bridge.bytes import held_bytes
-
-    prompt = session.rewrite(prompt).ids
+    loaded = take_mark(session, None, gauge)
     fill(session, prompt[:, :chunk], after, chunk)
     session.reset()
-    session.stream()  # the short request's cache goes
-    before = gauge.steady()
+    warm = take_mark(session, session.stream(), gauge)  # the short request's cache goes
     gauge.reset_peak()
     resident = gauge.resident()
     stream = fill(session, prompt, after, chunk)
     peak = gauge.peak() - resident
-    steady = gauge.steady()
-    weights = [t for lm in _models(session) for t in (*lm.parameters(), *lm.buffers())]
-    predicted = session.recipe.cost(session.lm.view, stream.seen).kv_bytes
+    filled = take_mark(session, stream, gauge)
+    predicted = predictions(session, stream)
     values = {
-        "held_weight_bytes": held_bytes(weights),
-        "held_kv_bytes": stream.kv_bytes,
-        "held_index_bytes": stream.index_bytes,
-        "steady_kv_bytes": steady - before,
-        "steady_total_bytes": steady - empty,
+        "held_weight_bytes": filled.held["weights"] + filled.held["draft"],
+        "held_kv_bytes": filled.held["cache"],
+        "held_index_bytes": filled.held["index"],
+        "steady_kv_bytes": filled.steady - warm.steady,
+        "steady_total_bytes": filled.steady - empty,
         "peak_kv_bytes": peak,
-        "peak_total_bytes": peak + before - empty,
+        "peak_total_bytes": peak + warm.steady - empty,
     }
     return {
         "values": values,
         "seen": stream.seen,
         "held": stream.held,
-        "predicted": (predicted.low, predicted.high),
+        "predicted": (predicted["cache"].low, predicted["cache"].high),
         "counters": {**session.lm.counters, **session.counters},
         "kinds": gauge.kinds,
+        "ledger": make_ledger(empty, loaded, warm, filled, predicted),
     }
 
 
 def fill(session: Session, prompt: Tensor, after: Tensor, chunk: int) -> Stream:
-    """A fresh stream that has read the prompt and stepped through what follows."""
+    """A stream that has read the prompt and as many tokens as follow; a decoding method chooses them itself."""
+    num = after.shape[1]
+    if session.plan.edits(Slot.DECODE) and num:
+        session.generate(prompt, max_new_tokens=num, min_new_tokens=num)
+        made = session.last_stream
+        assert made is not None
+        return made
+    prompt = session.rewrite(prompt).ids
     stream, size = session.stream(), prompt.shape[1]
     for start in range(0, size, chunk):
         stream.read(prompt[:, start : start + chunk], last=start + chunk >= size, logits=False)
-    for i in range(after.shape[1]):
+    for i in range(num):
         stream.step(after[:, i : i + 1])
     return stream
-
-
-def _models(session: Session) -> Iterator[Any]:
-    yield session.lm.model
-    for second in session.seconds:
-        yield from _models(second)

@@ -56,6 +56,7 @@ class Session:
         self.lm, self.recipe = lm, recipe
         self.tokenizer = lm.tokenizer
         self.seconds: list[Session] = []
+        self._refs: dict[ModelRef, Session] = {}
         self.parked: list[nn.Module] = []  # modules displaced and kept for undo
         self._artifacts = dict(artifacts or {})
         self._stack = ExitStack()
@@ -122,8 +123,12 @@ class Session:
         check_call(self.plan, {Need.PADDING})
 
     def _open_second(self, ref: ModelRef) -> Session:
+        """Opened once, however many requests make the part that asks for it."""
         from .convert import load
 
+        if ref in self._refs:
+            self._refs[ref].reset()
+            return self._refs[ref]
         lm = load(ref.name)
         ours, theirs = self.tokenizer, lm.tokenizer
         if ours is not None and theirs is not None and ours.get_vocab() != theirs.get_vocab():
@@ -131,6 +136,7 @@ class Session:
         session = Session(lm, Recipe.parse(ref.recipe))
         self._stack.enter_context(session)
         self.seconds.append(session)
+        self._refs[ref] = session
         return session
 
     # --- use ---
