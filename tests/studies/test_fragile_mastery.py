@@ -45,7 +45,7 @@ def test_indices_by_hand() -> None:
     assert n["red: DSI"].value == pytest.approx(math.exp(0.7))
     assert n["red: GG"].value == pytest.approx(2.2 - 2.5)
     assert n["red: CDTR"].value == pytest.approx(math.exp(-0.2))
-    assert n["specialists that lose elsewhere"].value == 1
+    assert n["smallest loss elsewhere"] == n["red: loss elsewhere"]
     assert "too few" in n["red: gain in the target"].note
 
 

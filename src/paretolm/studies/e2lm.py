@@ -76,13 +76,13 @@ class E2lm(Study):
         scores: Mapping[Checkpoint, Mapping[str, list[float]]],
     ) -> Findings:
         judged = {form: self._judge(found, asked, [scores[c][form] for c in found]) for form in FORMS}
-        spread = judged["cloze probability"]["draws"] - judged["letters probability"]["draws"]
-        gap = judged["cloze probability"]["monotonicity"] - judged["letters probability"]["monotonicity"]
-        low, high = np.percentile(spread, [2.5, 97.5])
         numbers = {
             f"{form}: {what}": j[what + " number"] for form, j in judged.items() for what in ("signal", "consistency")
         }
-        numbers["cloze minus letters, signal"] = Number(gap, "rank correlation", float(low), float(high), len(found))
+        numbers |= {
+            f"cloze minus letters, {what}": _gap(judged["cloze"], judged["letters"], what, len(found))
+            for what in ("signal", "consistency")
+        }
         return Findings(
             tables=(_forms_table(judged), _scores_table(found, scores)),
             figures=(_figure(found, scores),),
@@ -106,14 +106,16 @@ class E2lm(Study):
             agreed.append(consistency(runs, table, rng.permutation(len(groups)), groups))
         scores = table.mean(1)
         signal, agreement = monotonicity(runs, scores), float(np.mean(agreed))
-        low, high = np.percentile(draws, [2.5, 97.5])
+        (low, high), around = np.percentile(draws, [2.5, 97.5]), np.percentile(agreed, [2.5, 97.5])
         return {
-            "monotonicity": signal,
-            "draws": np.array(draws),
+            "signal draws": np.array(draws),
+            "consistency draws": np.array(agreed),
             "directness": directness(runs, scores),
             "gain": float(np.mean([scores[run[-1]] - scores[run[0]] for run in runs.values()])),
             "signal number": Number(signal, "rank correlation", float(low), float(high), len(found)),
-            "consistency number": Number(agreement, "Kendall's tau", n=len(found), note=_what(runs)),
+            "consistency number": Number(
+                agreement, "Kendall's tau", float(around[0]), float(around[1]), len(found), _what(runs)
+            ),
         }
 
     def _notes(self, found: Sequence[Checkpoint], asked: Sequence[Question]) -> tuple[str, ...]:
@@ -197,6 +199,14 @@ def _correlation(function: Any, x: np.ndarray, y: np.ndarray) -> float:
     if np.ptp(x) == 0 or np.ptp(y) == 0:
         return 0.0
     return float(function(x, y).statistic)
+
+
+def _gap(one: Mapping[str, Any], other: Mapping[str, Any], what: str, count: int) -> Number:
+    """Of the two forms on the same draws of the documents."""
+    low, high = np.percentile(one[f"{what} draws"] - other[f"{what} draws"], [2.5, 97.5])
+    first: Number = one[f"{what} number"]
+    second: Number = other[f"{what} number"]
+    return Number(first.value - second.value, first.unit, float(low), float(high), count)
 
 
 def _what(runs: Mapping[str, Sequence[int]]) -> str:

@@ -114,10 +114,11 @@ class FragileMastery(Study):
             rows.append((target, _percent(-gain.value), _percent(loss.value), grown, gap, kept, len(inside)))
         everything = range(len(documents))
         numbers["routed: gain everywhere"] = self._difference(documents, found, UNTOUCHED, ROUTED, everything)
-        losses = [numbers[f"{t}: loss elsewhere"].low for t in targets]
-        numbers["specialists that lose elsewhere"] = Number(
-            sum(low is not None and low > 0 for low in losses), f"of {len(targets)}", n=len(targets)
-        )
+        for what, name in (
+            ("gain in the target", "smallest gain in a target"),
+            ("loss elsewhere", "smallest loss elsewhere"),
+        ):
+            numbers[name] = min((numbers[f"{t}: {what}"] for t in targets), key=lambda n: n.value)
         return Findings(
             tables=(Table("Specialists", _COLUMNS, tuple(rows)), _perplexities(documents, targets, found)),
             figures=(_figure(documents, found),),

@@ -84,10 +84,8 @@ class ScalesPp(Study):
     ) -> Findings:
         full = table.mean(1)
         errors = {name: 100 * np.abs(g - full) for name, g in guesses.items()}  # [subsets, models]
-        numbers = {f"{name}: error": _number(e) for name, e in errors.items()}
-        gap = errors["random"].mean(0) - errors["scales"].mean(0)
-        low, high = _resampled(gap, self.seed)
-        numbers["random minus scales"] = Number(float(gap.mean()), "points", low, high, len(full))
+        numbers = {f"{name}: error": self._over_models(e.mean(0)) for name, e in errors.items()}
+        numbers["random minus scales"] = self._over_models(errors["random"].mean(0) - errors["scales"].mean(0))
         beaten = float(np.mean(errors["random"].mean(1)[:, None] > errors["scales"].mean(1)[None]))
         numbers["random subsets that do worse"] = Number(100 * beaten, "%", n=len(errors["random"]))
         return Findings(
@@ -97,8 +95,7 @@ class ScalesPp(Study):
             notes=(
                 f"{size} of {len(asked)} questions are asked ({100 * size / len(asked):.1f}%); "
                 f"full scores of {len(full)} models are estimated from them.",
-                "Error: mean absolute error of the estimated full score, in points. Its interval is over subsets, that "
-                "of the difference over models.",
+                "Error: mean absolute error of the estimated full score, in points; the interval resamples the models.",
                 "Scales are read off the words of the items by rule; no model rates them.",
             ),
             rows=[
@@ -107,6 +104,12 @@ class ScalesPp(Study):
                 for j, q in enumerate(asked)
             ],
         )
+
+    def _over_models(self, values: np.ndarray) -> Number:
+        """Mean over models, with the interval of resampled models."""
+        means = np.random.default_rng(self.seed).choice(values, (4000, len(values))).mean(1)
+        low, high = np.percentile(means, [2.5, 97.5])
+        return Number(float(values.mean()), "points", float(low), float(high), len(values), "models")
 
 
 def embed(table: np.ndarray) -> np.ndarray:
@@ -146,19 +149,6 @@ def estimate(subset: Subset, scores: np.ndarray, embedding: np.ndarray, ridge: f
 
 def _with_one(x: np.ndarray) -> np.ndarray:
     return np.hstack([np.ones((len(x), 1)), x])
-
-
-def _resampled(values: np.ndarray, seed: int) -> tuple[float, float]:
-    rng = np.random.default_rng(seed)
-    means = rng.choice(values, (4000, len(values))).mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return float(low), float(high)
-
-
-def _number(errors: np.ndarray) -> Number:
-    each = errors.mean(1)
-    low, high = np.percentile(each, [2.5, 97.5])
-    return Number(float(each.mean()), "points", float(low), float(high), len(each))
 
 
 def _errors_table(errors: Mapping[str, np.ndarray]) -> Table:
