@@ -15,11 +15,21 @@ from paretolm.bench.desk import Desk, Request
 from paretolm.bench.plan import Cell, make_cells
 from paretolm.bench.progress import Progress
 from paretolm.bench.records.store import CellRecord, Store
-from paretolm.bench.results.gather import Measured, dense_runtime, flags, held, memory_medians, runtime, speed_metric
-from paretolm.bench.results.types import Bytes, Runtime
+from paretolm.bench.results.gather import (
+    Measured,
+    dense_runtime,
+    flags,
+    held,
+    ledger,
+    memory_medians,
+    runtime,
+    speed_metric,
+)
+from paretolm.bench.results.types import Booked, Bytes, Runtime
 from paretolm.bench.workers import process_cells
 from paretolm.bench.workers.process_cells import measure_process_cell, process_facts
 from paretolm.errors import CellError
+from paretolm.evaluation.byte_ledger import Entry
 from paretolm.evaluation.rows import Row
 from tests.bench.made import conditions
 
@@ -48,6 +58,11 @@ def memory_cell(*args: Any, **kwargs: Any) -> SimpleNamespace:
         seen=64,
         values=values,
         predicted=(3900.0, 4100.0),
+        ledger=(
+            Entry("weights", 9e6, 9.1e6, 9.2e6),
+            Entry("cache", 4000.0, 3900.0, 4100.0),
+            Entry("unexplained", 96.0),
+        ),
     )
     return SimpleNamespace(rows=lambda: rows, runs=(run,))
 
@@ -119,7 +134,16 @@ def test_memory_says_what_was_held_and_what_was_foretold(desk: Desk) -> None:
     cell = Measured(Cell("h2o", "memory", "k", "memory"), CellRecord("k", "done", {}), items)
     found = held({"memory": cell}, {"memory": cell})
     assert found.kv == Bytes(4000.0, 3900.0, 4100.0, 4000.0, 64)
-    assert found.weights == Bytes(9e6, None, None, 9e6)
+    assert found.weights == Bytes(9e6, 9.1e6, 9.2e6, 9e6)
+
+
+def test_the_ledger_keeps_what_was_foretold_and_by_how_much_it_is_off(desk: Desk) -> None:
+    assert ledger(measure_process_cell(desk, "memory", "h2o")) == (
+        Booked("weights", 9e6, 9.1e6, 9.2e6, -1e5),
+        Booked("cache", 4000.0, 3900.0, 4100.0, 0),
+        Booked("unexplained", 96.0),
+    )
+    assert ledger([]) == ()
 
 
 def test_the_model_is_out_of_memory_before_a_process_starts(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import StoreError
 from ..results.findings import findings
 from ..results.types import Comparison, Metric, TaskInfo
-from . import charts, text
+from . import charts, ledger, text
 from .table import status
 
 _ASSETS = files(__package__) / "assets"
@@ -60,6 +60,7 @@ def render(comparison: Comparison) -> str:
         heading=heading,
         verdict=verdict,
         status=status,
+        ledger=ledger,
         data={"trades": trades, "curves": curves},
         css=_asset("report.css"),
         js=_asset("report.js"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..results.types import Bytes, CellResult, Comparison, Metric, RecipeResult, TaskInfo
 from . import text
 
+from .ledger import NOTE, ledger_table
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -32,6 +33,9 @@ def show(comparison: Comparison) -> None:
     for line in remarks(comparison):
         out.print(line, markup=False, highlight=False, soft_wrap=True)
 
+    if weighed := ledger_table(comparison.recipes):
+        out.print(weighed)
+        out.print(NOTE, markup=False, highlight=False, soft_wrap=True)
 
 def table(comparison: Comparison) -> Table:
     """One row a recipe: quality with its paired difference, bytes, speed, and whether it acted."""

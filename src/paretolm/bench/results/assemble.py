@@ -19,6 +19,7 @@ from .gather import (
     dense_runtime,
     flags,
     held,
+    ledger,
     memory_medians,
     quality_results,
     runtime,
@@ -142,6 +143,7 @@ def _recipe_result(
         flags=flags(speed.items) if speed else (),
         runtime=runtime(speed.items) if speed else None,
         memory=memory_medians(memory.items) if memory else {},
+        ledger=ledger(memory.items) if memory else (),
     )
 
 

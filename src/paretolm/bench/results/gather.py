@@ -12,7 +12,7 @@ from ...evaluation.spread import spread
 from ..plan import SPEED, Cell
 from ..records.keys import PACKAGE, digest, file_hash
 from ..records.store import CellRecord, Scored, Store
-from .types import Bytes, CellResult, Estimate, Metric, Runtime, Series, State
+from .types import Booked, Bytes, CellResult, Estimate, Metric, Runtime, Series, State
 
 _STATISTICS = (
     "evaluation/statistics.py",
@@ -198,6 +198,12 @@ def memory_medians(items: Sequence[Scored]) -> dict[str, float]:
     """Name -> bytes, of the fresh processes."""
     names = dict.fromkeys(row.metric for one in items for row in one.rows)
     return {name: statistics.median(_values(items, name)) for name in names}
+
+
+def ledger(items: Sequence[Scored]) -> tuple[Booked, ...]:
+    """Of the first fresh process."""
+    known = next((one.facts["ledger"] for one in items if "ledger" in one.facts), ())
+    return tuple(Booked(**entry) for entry in known)
 
 
 def _values(items: Sequence[Scored], name: str) -> list[float]:

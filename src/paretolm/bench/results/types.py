@@ -116,6 +116,17 @@ class Bytes:
 
 
 @dataclass(frozen=True)
+@dataclass(frozen=True)
+class Booked:
+    """One entry of the byte ledger of a fresh process; low, high: as predicted, None where nobody predicts it."""
+
+    name: str
+    measured: float
+    low: float | None = None
+    high: float | None = None
+    difference: float | None = None  # measured less predicted; 0 inside the interval
+
+
 class Runtime:
     """Seconds of one request, prompt and decoding: as measured, and the least that bandwidth and arithmetic of this
     machine leave for the same bytes and FLOPs."""
@@ -141,6 +152,7 @@ class RecipeResult:
     runtime: Runtime | None = None
     memory: Mapping[str, float] = field(default_factory=dict)  # of a fresh process: name -> bytes
     on_frontier: tuple[str, ...] = ()  # axes: 'kv_bytes', 'speed'
+    ledger: tuple[Booked, ...] = ()  # what the steady bytes of the process are held for; adds up to them
 
     @property
     def is_dense(self) -> bool:

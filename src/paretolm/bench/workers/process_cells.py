@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from ...evaluation.memory import measure_memory
@@ -68,6 +69,7 @@ def measure_process_cell(desk: Desk, kind: str, recipe: str) -> list[Scored]:
         return _items(cell.rows(), facts)
     memory = measure_memory(desk.request.model, recipe, length, seed=desk.request.seed, **options)
     run = memory.runs[0]
+    weights = next(((e.low, e.high) for e in run.ledger if e.name == "weights"), (None, None))
     facts = {
         "counters": run.counters,
         "kinds": run.kinds,
@@ -76,7 +78,8 @@ def measure_process_cell(desk: Desk, kind: str, recipe: str) -> list[Scored]:
         "index_bytes": run.values["held_index_bytes"],
         "weight_bytes": run.values["held_weight_bytes"],
         "predicted": run.predicted,
-        "predicted_weights": (None, None),
+        "predicted_weights": weights,
+        "ledger": [{**asdict(entry), "difference": entry.difference} for entry in run.ledger],
     }
     return _items(memory.rows(), facts)
 
