@@ -21,7 +21,7 @@ ARMS = {
     "dense": "dense",
     "sinks + window": "streaming-llm(sinks=4, window=1020)",
     "lm-infinite": "lm-infinite(n_global=10, n_local=1014)",
-    "snapkv": "snapkv(budget=1024)",
+    "snapkv": "snapkv(budget=1024tok)",
 }
 
 

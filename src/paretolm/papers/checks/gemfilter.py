@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 TENTH, RIVAL = "gemfilter(budget=10%)", "snapkv(budget=10%)"
 OURS = "gemfilter(budget=10%, score=probabilities, recent=32)"
-THOUSANDTH = "gemfilter(budget=1)"
+THOUSANDTH = "gemfilter(budget=1tok)"
 LENGTHS, REPEATS = 4, 7  # trained lengths of the prompt that is timed
 
 

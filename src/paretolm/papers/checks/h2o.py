@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..found import Found
 
 FIFTH = "h2o(budget=20%)"
-EQUAL, LOCAL = "h2o(budget=204)", "window(window=205)"  # entries held: 204 each
+EQUAL, LOCAL = "h2o(budget=204tok)", "window(window=205)"  # entries held: 204 each
 TEXTS = 8
 
 

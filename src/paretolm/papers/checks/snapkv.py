@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ..found import Found
 
 EIGHTH, BARE, RIVAL = "snapkv(budget=12%)", "snapkv(budget=12%, kernel_size=1)", "h2o(budget=12%)"
-TIGHT = "snapkv(budget=48)"
+TIGHT = "snapkv(budget=48tok)"
 
 
 def measure(found: Found) -> Mapping[str, Number]:
