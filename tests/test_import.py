@@ -102,13 +102,17 @@ def project() -> dict:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 
 
+IMPORTED_AS = {"pyyaml": "yaml"}
+
+
 def distribution(requirement: str) -> str:
     return re.match(r"[A-Za-z0-9_.-]+", requirement)[0].lower().replace("-", "_")
 
 
 def test_what_is_imported_is_declared_and_nothing_else():
-    extras = project()["optional-dependencies"]["train"]
-    assert {distribution(r) for r in (*project()["dependencies"], *extras)} == imported()
+    optional = project()["optional-dependencies"]
+    declared = {distribution(r) for r in (*project()["dependencies"], *optional["train"], *optional["hub"])}
+    assert {IMPORTED_AS.get(name, name) for name in declared} == imported()
 
 
 def test_versions_of_the_own_set_up_satisfy_what_is_declared():

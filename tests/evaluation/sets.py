@@ -63,6 +63,7 @@ WITHOUT_A_PATH = (
     "charbench-choice",
     "divergence",
     "generation-quality",
+    "lm-eval",
     "perplexity",
     "recall",
     "rolling-perplexity",
@@ -70,12 +71,36 @@ WITHOUT_A_PATH = (
 ROOM: dict[str, dict[str, Any]] = {
     "recall": {"lengths": (2.0,)},  # a question in the tiny tokenizer is as long as the tiny model's trained length
     "gsm8k": {"max_new_tokens": 16},
+    "l-eval": {"limit": 1, "length": 1536},
+    "licon-bench": {"lengths": (8.0,), "queries": 3},
+    "m4le": {"lengths": (8.0,), "repeats": 1},
+    "needle-threading": {"lengths": (10.0,), "repeats": 1},
     "summary": {"max_new_tokens": 16},
     "ifeval": {"max_new_tokens": 16},
 }
 
 
+def described(to: Path, **keys: Any) -> Path:
+    """A YAML of lm-evaluation-harness over twelve questions beside it; keys that are None are left out."""
+    write(to / "docs.jsonl", (_question(n) | {"answer": n % 4} for n in range(12)))
+    known = {
+        "task": "stones",
+        "dataset_path": "json",
+        "dataset_kwargs": {"data_files": {"test": "docs.jsonl"}},
+        "test_split": "test",
+        "output_type": "multiple_choice",
+        "doc_to_text": "Question: {{question}}\nAnswer:",
+        "doc_to_target": "answer",
+        "doc_to_choice": "choices",
+    }
+    file = to / "task.yaml"
+    file.write_text(json.dumps({k: v for k, v in (known | keys).items() if v is not None}), encoding="utf-8")
+    return file
+
+
 def knobs(name: str, to: Path) -> dict[str, Any]:
     """What a task needs to have items here, some drawn by seed."""
+    if name == "lm-eval":
+        return {"yaml": str(described(to)), "limit": 6}
     data = {} if name in WITHOUT_A_PATH else {"path": str(folder(name, to)), "limit": 6}
     return ROOM.get(name, {}) | data

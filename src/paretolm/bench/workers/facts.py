@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,9 +83,12 @@ def _lineage(cls: type) -> list[type]:
 
 
 def parse_task(line: str, seed: int) -> Task:
-    """`recall`, or `recall(repeats=5, lengths=0.5/1)`: several values of a knob are joined by '/'. Raises RecipeError.
+    """`recall`, or `recall(repeats=5, lengths=0.5/1)`: several values of a knob are joined by '/'. The path of a YAML
+    alone is a task of lm-evaluation-harness. Raises RecipeError.
 
     seed draws the items unless the line has one of its own."""
+    if line.endswith((".yaml", ".yml")):
+        line = f"lm-eval(yaml={json.dumps(line)})"
     call = read_call(line, "task")
     kind = type(tasks.make(call.name))
     return tasks.make(call.name, **{"seed": seed} | read_knobs(kind, call, "task"))

@@ -1,0 +1,1 @@
+"""Tasks as lm-evaluation-harness writes them down."""
