@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConflictError, ParetoError, RecipeError, TextError, UserError, nearest
+from ..evaluation import suites
 from ..evaluation.isolated import rebuilt
 from ..evaluation.tasks import names as task_names
 from ..recipes import grammar
@@ -44,12 +45,12 @@ def compare(
     """Measures every recipe on every task, beside the untouched model.
 
     recipes: lines, paths of .toml files or Recipe objects; by default one or two of every family. tasks: names
-    with knobs, and 'speed' and 'memory'. text: a file or directory, by default the embedded sample. output: where
-    results are kept; what is there already under the same conditions is not measured again. limit: items a task
-    at most. chunk: tokens a forward of scored text at most. title: heads the report. until_sure: a recipe is scored
-    on a task only until its difference from the untouched model is known to lie within `margin` (in the unit of the
-    task's first metric; by default 0.01) or beyond it; `alpha` (by default 0.05) is the chance that any of these
-    decisions on a task is wrong.
+    with knobs, suites of them ('llm-kick'), and 'speed' and 'memory'. text: a file or directory, by default the
+    embedded sample. output: where results are kept; what is there already under the same conditions is not
+    measured again. limit: items a task at most. chunk: tokens a forward of scored text at most. title: heads the
+    report. until_sure: a recipe is scored on a task only until its difference from the untouched model is known to
+    lie within `margin` (in the unit of the task's first metric; by default 0.01) or beyond it; `alpha` (by default
+    0.05) is the chance that any of these decisions on a task is wrong.
 
     Raises UserError for what was asked wrongly; a cell that fails is a part of the result.
     """
@@ -111,10 +112,9 @@ def check_words(request: Request) -> None:
                 raise RecipeError(f"{error} {call.where}") from None
     for line in request.tasks:
         for call in grammar.read(line):
-            if call.name not in (*task_names(), *PROCESS_TASKS):
-                raise RecipeError(
-                    f"no task is called {call.name!r}{nearest(call.name, [*task_names(), *PROCESS_TASKS])}"
-                )
+            known = [*task_names(), *suites.names(), *PROCESS_TASKS]
+            if call.name not in known:
+                raise RecipeError(f"no task is called {call.name!r}{nearest(call.name, known)}")
 
 
 def _plan(desk: Desk) -> Table:
@@ -122,7 +122,7 @@ def _plan(desk: Desk) -> Table:
     request = desk.request
     trained = desk.model["trained_length"]
     wanted = [DENSE, *(request.recipes or default_recipes(trained))]
-    asked = request.tasks or default_tasks(trained, desk.model["rope"])
+    asked = list(suites.expand(request.tasks, trained)) or default_tasks(trained, desk.model["rope"])
     recipes, tasks = desk.describe(list(dict.fromkeys(wanted)), list(dict.fromkeys(asked)))
     for facts in recipes.values():
         if "error" in facts:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..results.types import Bytes, CellResult, Comparison, Metric, RecipeResult, TaskInfo
 from . import text
-
 from .ledger import NOTE, ledger_table
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
 PROCESS_BYTES = {"steady_kv_bytes": "cache steady", "peak_kv_bytes": "peak"}  # of a fresh process
+BAR = "│\n│"  # between the groups of a suite
+MOST_APART = 8  # pairs that are printed
 WIDE = 200  # columns where nobody's terminal sets a bound
 
 
@@ -30,12 +33,12 @@ def show(comparison: Comparison) -> None:
     """Prints the table, what it leaves out, and why cells failed."""
     out = console()
     out.print(table(comparison))
-    for line in remarks(comparison):
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
-
     if weighed := ledger_table(comparison.recipes):
         out.print(weighed)
         out.print(NOTE, markup=False, highlight=False, soft_wrap=True)
+    for line in remarks(comparison):
+        out.print(line, markup=False, highlight=False, soft_wrap=True)
+
 
 def table(comparison: Comparison) -> Table:
     """One row a recipe: quality with its paired difference, bytes, speed, and whether it acted."""
@@ -46,15 +49,22 @@ def table(comparison: Comparison) -> Table:
     found = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     found.add_column("", justify="right")
     found.add_column("recipe", overflow="fold", min_width=18)
-    for task in comparison.tasks:
-        found.add_column(_heading(task), justify="right")
+    begins = _beginnings(comparison.tasks)
+    for task, heading in zip(comparison.tasks, _headings(comparison.tasks, begins), strict=True):
+        if task.name in begins:
+            found.add_column(f"{BAR}\n│", justify="center")
+        found.add_column(heading, justify="right")
     weighed = [k for k in PROCESS_BYTES if any(k in r.memory for r in comparison.recipes)]
     timed = ["runtime"] if any(r.runtime for r in comparison.recipes) else []
     for heading in ("cache held", "weights", *(PROCESS_BYTES[k] for k in weighed), "speed", *timed):
         found.add_column(heading, justify="right")
     found.add_column("status")
     for number, recipe in enumerate(comparison.recipes):
-        cells = [_cell(recipe.cell(t.name), t) for t in comparison.tasks]
+        cells = [
+            word
+            for t in comparison.tasks
+            for word in ([BAR] if t.name in begins else []) + [_cell(recipe.cell(t.name), t)]
+        ]
         style = "bold" if recipe.is_dense else "" if recipe.ranked else "dim"
         sizes = [
             _held(recipe.kv_bytes),
@@ -89,7 +99,7 @@ def remarks(comparison: Comparison) -> list[str]:
     c = comparison
     counts = ", ".join(f"{t.name}: {t.num_items} items of {t.num_documents} documents" for t in c.tasks)
     tokens = next((r.kv_bytes.tokens for r in c.recipes if r.kv_bytes), None)
-    found = [counts] if counts else []
+    found = [*([counts] if counts else []), *told_apart(c)]
     if tokens:
         found.append(f"cache held after a prompt of {tokens:,} tokens; in brackets 95% intervals, paired by document")
     n_a = sorted({cell.reason for r in c.recipes for cell in r.cells if cell.state == "n/a" and not r.is_dense})
@@ -105,6 +115,42 @@ def remarks(comparison: Comparison) -> list[str]:
         *c.notes,
         f"{c.computed} cells measured, {c.reused} read from {c.store}, in {text.seconds(c.seconds)}",
     ]
+
+
+def _beginnings(tasks: Sequence[TaskInfo]) -> set[str]:
+    """Tasks before which a group of a suite begins; none where no suite was asked for."""
+    if not any(task.group for task in tasks):
+        return set()
+    return {t.name for i, t in enumerate(tasks) if i == 0 or t.group != tasks[i - 1].group}
+
+
+def _headings(tasks: Sequence[TaskInfo], begins: set[str]) -> list[str]:
+    """Under the group's name where one begins, all of one height."""
+    found = [_heading(task) for task in tasks]
+    if not begins:
+        return found
+    height = max(heading.count("\n") for heading in found)
+    groups = [task.group.upper() if task.name in begins else "" for task in tasks]
+    return [f"{g}\n{h}" + "\n" * (height - h.count("\n")) for g, h in zip(groups, found, strict=True)]
+
+
+def told_apart(comparison: Comparison) -> list[str]:
+    """Pairs of recipes that perplexity calls alike and a task tells apart: how many there are, and the widest."""
+    if comparison.alike is None:
+        return []
+    named = {(p.better, p.worse) for p in comparison.apart}
+    found = [
+        f"within 5% of each other in perplexity: {comparison.alike} pairs of recipes; "
+        f"10 points or more apart on another task: {len(named)} of them"
+    ]
+    for p in comparison.apart[:MOST_APART]:
+        values = f"{p.values[0]:.1f}% against {p.values[1]:.1f}%"
+        span = f"{text.signed(p.difference)} {text.interval(p.difference, sign=True)}"
+        like = f"perplexity {text.digits(p.perplexity[0])} and {text.digits(p.perplexity[1])}"
+        found.append(f"  {p.task} ({p.group}): {p.better} {values} {p.worse}, {span}; {like}")
+    if len(comparison.apart) > MOST_APART:
+        found.append(f"  and {len(comparison.apart) - MOST_APART} more, all in the JSON")
+    return found
 
 
 def _heading(task: TaskInfo) -> str:

@@ -10,8 +10,11 @@ from importlib.metadata import version
 from typing import Any
 
 from ...evaluation.machine import machine
+from ...evaluation.suites import expand
+from ...evaluation.suites.suite import PERPLEXITY
 from ..desk import Desk
 from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
+from .apart import apart, pairs_alike
 from .decisions import decision_of
 from .frontier import frontier
 from .gather import (
@@ -41,11 +44,7 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
     ]
     at_rest = dense_runtime(mine[SPEED].items for mine in measured.values() if SPEED in mine)
     recipes = [replace(r, runtime=at_rest) if r.is_dense else r for r in recipes]
-    tasks = tuple(
-        _task_info(desk, table.names[line], facts, [mine[line] for mine in cells.values()])
-        for line, facts in table.tasks.items()
-        if line not in PROCESS_TASKS
-    )
+    tasks = _task_infos(desk, table, cells)
     conditions = desk.conditions
     return Comparison(
         model=desk.request.model,
@@ -70,7 +69,25 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
         store=str(desk.request.store_path),
         notes=tuple(desk.source.notes),
         title=desk.request.title,
+        **_apart(desk, table, recipes, tasks, measured),
     )
+
+
+def _apart(
+    desk: Desk,
+    table: Table,
+    recipes: Sequence[RecipeResult],
+    tasks: Sequence[TaskInfo],
+    measured: Mapping[str, Mapping[str, Measured]],
+) -> dict[str, Any]:
+    """What a suite that sets perplexity apart is run for."""
+    perplexity = next((t.name for t in tasks if t.group == PERPLEXITY), None)
+    if perplexity is None or desk.request.sure:  # recipes that ended at different items share no pairs
+        return {}
+    typed = dict(zip(table.recipes, (r.typed for r in recipes), strict=True))
+    cells = {(typed[text], table.names[line]): m for text, mine in measured.items() for line, m in mine.items()}
+    found = apart(recipes, tasks, perplexity, cells, desk.request.seed)
+    return {"alike": len(pairs_alike(recipes, perplexity)), "apart": tuple(found)}
 
 
 def _measured(desk: Desk, table: Table) -> dict[str, dict[str, Measured]]:
@@ -147,7 +164,16 @@ def _recipe_result(
     )
 
 
-def _task_info(desk: Desk, name: str, facts: Mapping[str, Any], results: Iterable[CellResult]) -> TaskInfo:
+def _task_infos(desk: Desk, table: Table, cells: Mapping[str, Mapping[str, CellResult]]) -> tuple[TaskInfo, ...]:
+    groups = expand(desk.request.tasks, desk.model["trained_length"])
+    return tuple(
+        _task_info(desk, table.names[line], facts, [mine[line] for mine in cells.values()], groups.get(line, ""))
+        for line, facts in table.tasks.items()
+        if line not in PROCESS_TASKS
+    )
+
+
+def _task_info(desk: Desk, name: str, facts: Mapping[str, Any], results: Iterable[CellResult], group: str) -> TaskInfo:
     found = list(results)
     shown = dict.fromkeys(m.name for result in found for m in result.metrics)
     counted = [r.metrics[0].estimate for r in found if r.metrics]
@@ -161,6 +187,7 @@ def _task_info(desk: Desk, name: str, facts: Mapping[str, Any], results: Iterabl
         num_documents=counted[0].num_documents if counted else facts.get("num_documents", 0),
         data=desk.source.data_hash,
         sees=tuple(facts.get("sees") or ()),
+        group=group,
     )
 
 

@@ -61,6 +61,7 @@ class TaskInfo:
     num_documents: int
     data: str  # hash
     sees: tuple[str, ...]  # the slots it can see
+    group: str = ""  # of the suite it came with
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,6 @@ class Bytes:
 
 
 @dataclass(frozen=True)
-@dataclass(frozen=True)
 class Booked:
     """One entry of the byte ledger of a fresh process; low, high: as predicted, None where nobody predicts it."""
 
@@ -127,6 +127,7 @@ class Booked:
     difference: float | None = None  # measured less predicted; 0 inside the interval
 
 
+@dataclass(frozen=True)
 class Runtime:
     """Seconds of one request, prompt and decoding: as measured, and the least that bandwidth and arithmetic of this
     machine leave for the same bytes and FLOPs."""
@@ -151,8 +152,8 @@ class RecipeResult:
     flags: tuple[str, ...] = ()  # why no speed is given though it was measured: it cannot be true
     runtime: Runtime | None = None
     memory: Mapping[str, float] = field(default_factory=dict)  # of a fresh process: name -> bytes
-    on_frontier: tuple[str, ...] = ()  # axes: 'kv_bytes', 'speed'
     ledger: tuple[Booked, ...] = ()  # what the steady bytes of the process are held for; adds up to them
+    on_frontier: tuple[str, ...] = ()  # axes: 'kv_bytes', 'speed'
 
     @property
     def is_dense(self) -> bool:
@@ -180,6 +181,19 @@ class RecipeResult:
 
 
 @dataclass(frozen=True)
+class Apart:
+    """Two recipes of like perplexity that a task tells apart; pairs of numbers in the order better, worse."""
+
+    better: str
+    worse: str
+    perplexity: tuple[float, float]
+    task: str
+    group: str
+    values: tuple[float, float]  # percent
+    difference: Estimate  # points, worse minus better, paired
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Everything one call found."""
 
@@ -198,6 +212,8 @@ class Comparison:
     reused: int  # cells read from the store
     store: str
     notes: tuple[str, ...] = ()  # what was done to the text before it was read
+    alike: int | None = None  # pairs of recipes of like perplexity, where a suite asks for them
+    apart: tuple[Apart, ...] = ()  # those of them that another task tells apart
     title: str = ""
 
     def recipe(self, line: str) -> RecipeResult:
