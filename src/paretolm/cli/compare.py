@@ -30,6 +30,24 @@ Title = Annotated[str, typer.Option(help="Heads the report.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="By default all that may be used.")]
 Limit = Annotated[int | None, typer.Option("--limit", "-L", min=1, help="Items a task at most.")]
 Chunk = Annotated[int | None, typer.Option(min=1, help="Tokens a forward of scored text at most.")]
+UntilSure = Annotated[
+    bool,
+    typer.Option(
+        "--until-sure",
+        help="Stop scoring a recipe on a task once its difference is known to lie within --margin or beyond.",
+    ),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        help="With --until-sure: the difference that does not matter, in the unit of a task's first metric: 0.01 "
+        "(by default) is one point of accuracy, and 0.01 nats a token, that is 1% of perplexity."
+    ),
+]
+Alpha = Annotated[
+    float | None,
+    typer.Option(help="With --until-sure: the chance that any decision on a task is wrong; by default 0.05."),
+]
 
 
 def command(
@@ -47,6 +65,9 @@ def command(
     seed: Seed = 0,
     limit: Limit = None,
     chunk: Chunk = None,
+    until_sure: UntilSure = False,
+    margin: Margin = None,
+    alpha: Alpha = None,
     as_json: Json = False,
     quiet: Quiet = False,
     verbose: Verbose = False,
@@ -56,13 +77,14 @@ def command(
     Without arguments: a dozen recipes on the embedded model and text. What is measured already is not measured
     again; a stopped run continues where it stood.
     """
-    from ..bench.compare import run
+    from ..bench.compare import asked_sure, run
     from ..bench.desk import Request
     from ..bench.progress import progress_for
 
     recipes, lines, words = tuple(recipe or ()), tuple(split(tasks or ())), None if text is None else str(text)
+    sure = asked_sure(until_sure, margin, alpha)
     request = Request(
-        model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title
+        model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title, sure
     )
     try:
         found = run(request, progress_for(quiet, verbose))
