@@ -197,10 +197,10 @@ def test_keys_by_their_beginning_the_newest_first(store: Store) -> None:
     store.plan({"ab1": {}, "ab2": {}, "a%": {}})
     store.claim(["ab1"])
     store.claim(["ab2"])
-    assert store.keys("ab") == ["ab2", "ab1"]
-    assert store.keys("a%") == ["a%"]
-    assert set(store.keys()) == {"a", "b", "ab1", "ab2", "a%"}
-    assert store.keys("c") == []
+    assert store.cell_keys("ab") == ["ab2", "ab1"]
+    assert store.cell_keys("a%") == ["a%"]
+    assert set(store.cell_keys()) == {"a", "b", "ab1", "ab2", "a%"}
+    assert store.cell_keys("c") == []
 
 
 def test_runs_are_kept_with_what_was_asked(store: Store) -> None:

@@ -139,7 +139,7 @@ class Store:
             }
         return {key: found[key] for key in keys if key in found}
 
-    def keys(self, prefix: str = "") -> list[str]:
+    def cell_keys(self, prefix: str = "") -> list[str]:
         """Of the cells whose key begins so, the newest first."""
         with self._guarded():
             return [
