@@ -52,6 +52,25 @@ def test_the_published_mcnemar_example() -> None:
     assert judge.mcnemar(0, 0) == 1.0
 
 
+SLEEP = np.array([1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4])
+
+
+def test_the_published_sleep_data() -> None:
+    """Cushny and Peebles's hours of sleep as Student (1908) paired them: mean 1.58, t = 4.0621 on 9 degrees. Exact
+    sign flips: none of ten differences is negative and one is 0, so 2 of 2^9."""
+    found = singles(SLEEP)
+    assert found.mean == pytest.approx(1.58)
+    assert found.mean / found.standard_error == pytest.approx(4.0621, abs=5e-5)
+    assert judge.sign_flip(found) == 2 / 2**9
+    assert judge.smallest_effect(found) == pytest.approx((2.26216 + 0.88340) * 0.38896, abs=1e-4)  # t tables, 9 degrees
+
+
+def test_the_published_example_of_bonett_and_price() -> None:
+    """statpsych's ci.prop.ps(.05, 12, 4, 26, 6): pairs 12 00, 4 01, 26 10, 6 11; 0.2548067 to 0.6251933."""
+    low, high = judge.paired_binary_interval(4, 26, 12 + 4 + 26 + 6)
+    assert (low, high) == pytest.approx((0.2548067, 0.6251933), abs=5e-8)
+
+
 def test_sign_flips_of_single_answers_are_mcnemar() -> None:
     values = np.array([1.0] * 9 + [-1.0] * 2 + [0.0] * 40)
     assert judge.sign_flip(singles(values)) == pytest.approx(judge.mcnemar(2, 9))
@@ -154,6 +173,24 @@ def test_intervals_keep_their_level_on_heavy_tails(draw: str, mean: float) -> No
         low, high = judge.interval(Clusters(weights * x, weights, False), seed=i, resamples=600)
         inside.append(low <= mean <= high)
     assert 0.92 <= np.mean(inside) <= 0.98
+
+
+@pytest.mark.parametrize("count", [8, 20, 60])
+def test_clustered_intervals_keep_their_level_when_items_of_a_document_fall_together(count: int) -> None:
+    """Skewed documents with 1 to 12 items that share their document's score: by item the interval would cover
+    far less. 8 documents are below FEW_CLUSTERS, and it shows."""
+    rng, inside, naive = np.random.default_rng(9), [], []
+    for i in range(300):
+        sizes = rng.integers(1, 13, count)
+        shared = np.repeat(rng.lognormal(size=count), sizes)
+        values = shared + 0.3 * rng.normal(size=len(shared))
+        names = np.repeat(np.arange(count), sizes).astype(str)
+        low, high = judge.interval(clustered(list(values), [1.0] * len(values), list(names)), seed=i, resamples=500)
+        inside.append(low <= np.exp(0.5) <= high)
+        by_item = stats.ttest_1samp(values, 0).confidence_interval()
+        naive.append(by_item.low <= np.exp(0.5) <= by_item.high)
+    assert np.mean(inside) >= (0.91 if count >= judge.FEW_CLUSTERS else 0.8)
+    assert np.mean(naive) < np.mean(inside) - 0.1
 
 
 def test_sign_flips_keep_their_level_on_documents_of_unequal_size() -> None:

@@ -11,6 +11,7 @@ from ...errors import StoreError
 from ..results.findings import findings
 from ..results.types import Comparison, Metric, TaskInfo
 from . import charts, ledger, text
+from .certainty import certainty
 from .table import status
 
 _ASSETS = files(__package__) / "assets"
@@ -40,6 +41,7 @@ def render(comparison: Comparison) -> str:
         "signed": text.signed,
         "interval": text.interval,
         "decision": text.decision,
+        "few": text.few,
         "predicted": text.predicted,
         "digits": text.digits,
         "runtime": text.runtime,
@@ -60,6 +62,7 @@ def render(comparison: Comparison) -> str:
         heading=heading,
         verdict=verdict,
         status=status,
+        certainty=certainty(comparison),
         ledger=ledger,
         data={"trades": trades, "curves": curves},
         css=_asset("report.css"),

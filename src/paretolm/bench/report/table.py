@@ -7,8 +7,9 @@ import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..results.types import Bytes, CellResult, Comparison, Metric, RecipeResult, TaskInfo
+from ..results.types import FEW, Bytes, CellResult, Comparison, Metric, RecipeResult, TaskInfo
 from . import text
+from .certainty import certainty
 from .ledger import NOTE, ledger_table
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def remarks(comparison: Comparison) -> list[str]:
     c = comparison
     counts = ", ".join(f"{t.name}: {t.num_items} items of {t.num_documents} documents" for t in c.tasks)
     tokens = next((r.kv_bytes.tokens for r in c.recipes if r.kv_bytes), None)
-    found = [*([counts] if counts else []), *told_apart(c)]
+    found = [*([counts] if counts else []), *certainty(c), *told_apart(c)]
     if tokens:
         found.append(f"cache held after a prompt of {tokens:,} tokens; in brackets 95% intervals, paired by document")
     n_a = sorted({cell.reason for r in c.recipes for cell in r.cells if cell.state == "n/a" and not r.is_dense})
@@ -162,8 +163,9 @@ def _cell(cell: CellResult | None, task: TaskInfo) -> str:
     metric = cell.metric(task.metrics[0]) if cell and task.metrics else None
     if cell is None or metric is None:
         return {"n/a": "n/a", "failed": "failed"}.get(cell.state if cell else "", "–")
-    decided = f"\n{text.decision(cell.decision)}" if cell.decision else ""
-    return f"{text.number(metric.estimate)}{'*' if cell.unseen else ''}\n{_beside(metric)}{decided}"
+    more = [FEW] if text.few(metric) else []
+    more += [text.decision(cell.decision)] if cell.decision else []
+    return "\n".join([f"{text.number(metric.estimate)}{'*' if cell.unseen else ''}", _beside(metric), *more])
 
 
 def _beside(metric: Metric) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from ..results.types import Bytes, Decision, Estimate, Runtime
+from ..results.types import FEW, Bytes, Decision, Estimate, Metric, Runtime
 
 
 def size(count: float | None) -> str:
@@ -69,6 +69,12 @@ def _at(e: Estimate, value: float, least: int = 0) -> str:
 
 def _suffix(e: Estimate) -> str:
     return {"%": "%", "points": " pt"}.get(e.unit, "")
+
+
+def few(m: Metric) -> bool:
+    """Whether what is shown of it has an interval from too few documents to trust it."""
+    shown = m.delta or m.estimate
+    return shown.note == FEW and shown.low is not None
 
 
 def decision(d: Decision) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...evaluation.rows import METRICS, Row
 from ...evaluation.summary import Summary, summarise
-from .types import Estimate, Metric, Series
+from .types import FEW, Estimate, Metric, Series
 
 DENSE = "dense"
 
@@ -38,7 +38,7 @@ def metric_of(s: Summary) -> Metric:
     """A summary in the units people read."""
     kind = METRICS[s.metric]
     unit, factor, delta_unit = _units(s.metric)
-    note = "one document" if s.low is None else "too few documents" if s.few_clusters else ""
+    note = "one document" if s.low is None else FEW if s.few_clusters else ""
 
     def estimate(values: tuple[float | None, ...], unit: str) -> Estimate | None:
         value, low, high = values

@@ -10,6 +10,7 @@ AUDIT = "audit_nll_gap"
 State = Literal["done", "did not act", "failed", "n/a", "missing"]
 
 
+FEW = "too few documents"  # note of an estimate
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval. num_items values from num_documents independent documents."""
