@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,8 @@ def run(request: Request, progress: Progress) -> Comparison:
             with progress.showing():
                 table = _plan(desk)
                 cells = [c for c in table.cells if c.key]
-                asked = {"model": request.model, "recipes": request.recipes, "tasks": request.tasks}
+                asked: dict[str, Any] = {"model": request.model, "recipes": request.recipes, "tasks": request.tasks}
+                asked |= {"until_sure": asdict(request.sure)} if request.sure else {}
                 run_id = store.start_run({**asked, "cells": [c.key for c in cells]})
                 desk.measure(cells, table.lines)
             store.finish_run(run_id)
