@@ -75,7 +75,7 @@ class SessionArm:
                 self.facts["shape"] = shape_facts(session)
             prompt, forced = own_tokens(session, self.request)
             run = self._forced if self.mode == "forced" else self._generated
-            with _quiet(), torch.inference_mode():
+            with quiet(), torch.inference_mode():
                 trial = run(session, prompt, forced, clock)
             self.facts["counters"] = session.counters
         return trial
@@ -208,7 +208,7 @@ def settled_heap() -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No garbage collection while the clock runs."""
     gc.collect()
     gc.disable()
