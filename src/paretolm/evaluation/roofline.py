@@ -23,6 +23,7 @@ MIB = 2**20
 _STEP = 4  # working sets grow by this factor
 _PASSES = 3  # over all points, so that a busy second spoils one pass and not one point
 _SECONDS_A_KERNEL = 0.02  # a pass
+_TIMEOUT_S = 900.0  # a machine with much else to do
 _FORM = 2  # of what is measured; what an older form left is measured again
 
 
@@ -111,7 +112,7 @@ def load_roofline(threads: int, device: str = "cpu", again: bool = False) -> Roo
     key = _key(threads, device)
     if key not in known or again:
         job = f"{__name__}:measure_job"
-        told = run_isolated(job, {"device": device, "threads": threads}, threads=threads, timeout_s=120)
+        told = run_isolated(job, {"device": device, "threads": threads}, threads=threads, timeout_s=_TIMEOUT_S)
         found = Roofline.from_json(told)
         known[key] = (found.raised(Roofline.from_json(known[key])) if key in known else found).as_json()
         _keep(path, known)
