@@ -59,6 +59,7 @@ METRICS: Mapping[str, Metric] = {
             "flexible_match", "share", "higher", "the last number in the generated answer is the right one", "binary"
         ),
         Metric("f1", "share", "higher", "words that the generated answer shares with the nearest right one"),
+        Metric("rouge_l", "share", "higher", "words in the same order in the generated answer and a right one"),
         Metric("rouge_l", "share", "higher", "longest run of words, gaps allowed, shared with the nearest reference"),
         Metric("rouge_1", "share", "higher", "words shared with the nearest reference"),
         Metric("followed", "share", "higher", "every rule of the instruction is kept", "binary"),

@@ -55,10 +55,11 @@ def exact_match(text: str, answers: Iterable[str]) -> bool:
 
 def f1(text: str, answers: Iterable[str]) -> float:
     """SQuAD's: harmonic mean of precision and recall of words, with the nearest answer."""
-    return max(_f1(normalised(text).split(), normalised(a).split()) for a in answers)
+    return max(shared(normalised(text).split(), normalised(a).split()) for a in answers)
 
 
-def _f1(found: Sequence[str], answer: Sequence[str]) -> float:
+def shared(found: Sequence[str], answer: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall of what was found, each as often as both have it."""
     if not found or not answer:
         return float(found == answer)
     common = sum((Counter(found) & Counter(answer)).values())
