@@ -2,7 +2,8 @@
 
 `--check` writes nothing and names what has drifted.
 
-Whole pages: docs/methods.md, docs/architectures.md, docs/cli.md. Parts between `<!-- begin NAME -->` and
+Whole pages: docs/methods.md, docs/architectures.md, docs/cli.md, and docs/claims.md from the records of
+`paretolm claims` in results/claims. Parts between `<!-- begin NAME -->` and
 `<!-- end NAME -->`: the methods of README.md; the worked example of CONTRIBUTING.md.
 """
 
@@ -20,6 +21,8 @@ from typer.cli import get_docs_for_click
 
 from paretolm import cli
 from paretolm.contracts import Method, Phase, Slot
+from paretolm.papers.records import read_records
+from paretolm.papers.table import markdown
 from paretolm.recipes.index import load_method, methods
 from paretolm.recipes.recipe import recipe
 from paretolm.recipes.source import KnobInfo, MethodInfo
@@ -56,6 +59,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "methods.md": page("Methods", method_pages()),
         ROOT / "docs" / "architectures.md": page("Architectures", architecture_page()),
         ROOT / "docs" / "cli.md": page("Commands", command_page()),
+        ROOT / "docs" / "claims.md": page("Claimed and measured", claims_page()),
     }
 
 
@@ -205,6 +209,19 @@ def architecture_rows(refused: dict[tuple[str, str], str]) -> Iterator[tuple[str
 
 
 # --- commands ---
+
+
+def claims_page() -> Iterator[str]:
+    yield "What papers claim, mostly of models of billions of parameters, beside what `paretolm claims` measures on the"
+    yield "embedded models of 8 and 1 million. Limits stand in the check's file before anything is measured. A limit is met"
+    yield "or missed where the whole 95% interval lies on one side of it; where it lies on both, it is missed if what the"
+    yield "claim expects would have been seen with 80% power, else nothing can be told. All limits met: reproduced; some:"
+    yield "partly; none: not reproduced. A verdict here says nothing of the paper's own models."
+    yield ""
+    yield "`results/claims` has the records with every limit, and a page to filter them. [How a check is"
+    yield "written](../CONTRIBUTING.md#a-papers-claims-are-one-file)."
+    yield ""
+    yield from markdown(read_records(ROOT / "results" / "claims"))
 
 
 def command_page() -> Iterator[str]:

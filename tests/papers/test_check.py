@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from paretolm.bench.progress import Progress
@@ -109,6 +111,20 @@ def test_checks_side_by_side_survive_one_that_kills_its_process(tmp_path: Path) 
     assert [c["state"] for c in good["claims"]] == ["reproduced", "reproduced"]
     assert [r["id"] for r in read_records(tmp_path / "out")] == ["deadly", "good"]
     assert sorted(heard) == ["deadly failed", "good done"]
+
+
+def test_all_ends_when_it_is_stopped(tmp_path: Path) -> None:
+    """Ctrl-C reaches the process that waits; the others end with it, and leave no record."""
+
+    class Stopping(Progress):
+        def note(self, text: str) -> None:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(Call(("good",), tmp_path / "out", tmp_path / "store", workers=1), Stopping())
+    assert not (tmp_path / "out").exists()
+    mine = psutil.Process().children(recursive=True)
+    assert not [p for p in mine if "made_worker" in " ".join(p.cmdline())]
 
 
 def test_an_unknown_paper_is_named_before_anything_runs(tmp_path: Path) -> None:

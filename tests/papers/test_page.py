@@ -11,7 +11,7 @@ import pytest
 
 from paretolm.errors import StoreError
 from paretolm.papers.page import render, write_page
-from paretolm.papers.records import read_records, write_record
+from paretolm.papers.records import FORMAT, read_records, write_record
 from paretolm.papers.strip import strip
 from paretolm.papers.table import label, markdown, measured, show
 from paretolm.papers.verdict import VERDICTS
@@ -42,12 +42,14 @@ def claim(state: str, **more: Any) -> dict[str, Any]:
 
 def record(name: str = "paper", *claims: dict[str, Any]) -> dict[str, Any]:
     return {
+        "format": FORMAT,
         "id": name,
         "title": "On <script>alert(1)</script>",
         "arxiv": ["2309.17453"],
         "family": "cache",
         "versions": {"paretolm": "0.1.0"},
         "check": "f" * 64,
+        "code": "c" * 64,
         "machine": "a machine",
         "created": "2026-01-01T00:00:00+00:00",
         "seconds": 90.0,
@@ -120,6 +122,9 @@ def test_records_are_written_whole_and_read_back(tmp_path: Path) -> None:
 def test_a_file_that_is_no_record_is_named(tmp_path: Path) -> None:
     (tmp_path / "odd.json").write_text("[]")
     with pytest.raises(StoreError, match=r"odd\.json is no record"):
+        read_records(tmp_path)
+    (tmp_path / "odd.json").write_text('{"format": 0}')
+    with pytest.raises(StoreError, match="another paretolm; run this check again"):
         read_records(tmp_path)
 
 

@@ -132,19 +132,18 @@ def test_a_limit_and_its_mirror_agree(value: float, below: float, above: float, 
     assert (up.outcome == "met") == (value - below >= 1.0)
 
 
-@pytest.mark.parametrize("size", [10, 40])
-def test_noise_does_not_reproduce(size: int) -> None:
+def test_noise_does_not_reproduce() -> None:
     """Pure noise meets a limit at zero about as often as one side of a 95% interval allows."""
     rng = np.random.default_rng(0)
-    verdicts = [judge(asked(GAIN), {"gain": gain(rng.normal(0, 1, size).tolist())}).verdict for _ in range(200)]
-    assert verdicts.count("reproduced") <= 12  # 5 expected; 13 or more have p = 0.002
+    verdicts = [judge(asked(GAIN), {"gain": gain(rng.normal(0, 1, 20).tolist())}).verdict for _ in range(120)]
+    assert verdicts.count("reproduced") <= 9  # 3 expected; 10 or more have p = 0.001
     assert len(set(verdicts)) > 1
 
 
 def test_a_true_effect_reproduces() -> None:
     rng = np.random.default_rng(1)
-    found = [judge(asked(GAIN), {"gain": gain(rng.normal(1, 1, 40).tolist())}).verdict for _ in range(50)]
-    assert found.count("reproduced") >= 48
+    found = [judge(asked(GAIN), {"gain": gain(rng.normal(1, 1, 40).tolist())}).verdict for _ in range(20)]
+    assert found.count("reproduced") >= 18
 
 
 def test_numbers_as_people_read_them() -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
-from ..bench.records.keys import file_hash, library_versions
+from ..bench.records.keys import file_hash, library_versions, shared_code
 from ..bench.report.text import seconds as spelt_seconds
 from ..errors import ParetoError
 from ..evaluation.isolated import describe
@@ -18,9 +18,9 @@ from . import find, source
 from .claim import Claim, Experiment, Paper
 from .experiments import Outcome, Spot, carry_out, described
 from .progress import Stages
+from .records import FORMAT
 from .verdict import Judged, judge
 
-FORMAT = 1
 FAILED, NOT_RUN = "failed", "not run"  # no verdicts
 
 
@@ -53,6 +53,7 @@ def _heading(name: str, paper: Paper) -> dict[str, Any]:
         "stands_for": {"methods": paper.methods, "tasks": paper.tasks, "studies": paper.studies},
         "versions": {"paretolm": version("paretolm"), **library_versions()},
         "check": file_hash(source(name)),
+        "code": shared_code(),
         "machine": str(machine()),
     }
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from ..evaluation.source import TextSource
 from ..studies.study import Number, Place
 from .claim import DATA, Bench, Direct, Experiment, Rerun
 from .found import Found
+from .records import write
 
 # What findings go through beside the shared code; a study or a direct measurement names the rest.
 _STATISTICS = (
@@ -100,16 +102,27 @@ def _findings(experiment: Rerun | Direct, spot: Spot) -> Outcome:
     hashes = {name: content_hash(locate(m)) for name, m in zip(experiment.models, models, strict=True)}
     place = Place(models, text, spot.store, progress=spot.progress)
     key = digest(_facts(experiment, hashes, spot, text))
-    with Store(spot.store / "claims.sqlite") as store:
+    rows = spot.store / "claims" / f"{key[:16]}.jsonl"
+    with _alone(rows.with_suffix(".lock")), Store(spot.store / "claims.sqlite") as store:
         known = store.recall(key)
-    if known is None:
-        known = _found(experiment, place, spot)
-        rows = known.pop("rows")
-        (spot.store / "claims").mkdir(parents=True, exist_ok=True)
-        (spot.store / "claims" / f"{key[:16]}.jsonl").write_text(rows, encoding="utf-8")
-        with Store(spot.store / "claims.sqlite") as store:
+        if known is None:
+            known = _found(experiment, place, spot)
+            write(rows, known.pop("rows"))
             store.remember(key, known)
     return Outcome({name: Number(**number) for name, number in known["numbers"].items()}, [key], hashes)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Several papers may rest on one measurement: who comes second waits. Where there are no locks (Windows) both
+    measure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        if sys.platform != "win32":
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _found(experiment: Rerun | Direct, place: Place, spot: Spot) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import StoreError
 
+FORMAT = 1
 Record = Mapping[str, Any]
 
 
@@ -36,7 +37,10 @@ def read_records(folder: Path) -> Sequence[Record]:
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            found.append({"claims": record["claims"], **record})
+            known = record["format"] == FORMAT
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} is no record of a check ({error}); move it away, or give another -o") from None
+        if not known:
+            raise StoreError(f"{path} was written by another paretolm; run this check again, or give another -o")
+        found.append(record)
     return found

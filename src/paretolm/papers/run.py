@@ -57,7 +57,7 @@ class _Checks:
         self._stopped = False
 
     def check(self, name: str) -> dict[str, Any]:
-        """The record of one paper, written unless all was stopped."""
+        """The record of one paper, written; KeyboardInterrupt where all was stopped."""
         client = self._start()
         call = self.call
         try:
@@ -73,8 +73,9 @@ class _Checks:
             record = failed(name, " ".join(str(error).split()))
         finally:
             self._end(client)
-        if not self._stopped:
-            write_record(call.output, record)
+        if self._stopped:
+            raise KeyboardInterrupt
+        write_record(call.output, record)
         broken = [c["why"] for c in record["claims"] if c["state"] == FAILED]
         self._hear(
             {"event": "failed", "cell": name, "reason": broken[0]} if broken else {"event": "done", "cell": name}
