@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from dataclasses import asdict
 
 import numpy as np
 import pytest
 
 from paretolm.bench.plan import Cell
 from paretolm.bench.records.store import CellRecord, Scored
-from paretolm.bench.results.atlas import WORST, Atlas, atlas, document_labels, hurt
+from paretolm.bench.results.atlas import WORST, atlas, document_labels
 from paretolm.bench.results.gather import Measured
+from paretolm.bench.results.pockets import Atlas, from_plain, hurt
 from paretolm.evaluation._files import Raw
 from paretolm.evaluation.rows import Row
 from paretolm.evaluation.source import TextSource
@@ -108,6 +111,11 @@ def test_items_of_a_set_of_their_own_have_the_traits_written_with_them() -> None
 def test_without_common_rows_there_is_none() -> None:
     other = measured("dense", noise, "kl")
     assert atlas("r", "t", "nll", measured("r", noise), other, {}) is None
+
+
+def test_it_is_kept_as_plain_data() -> None:
+    found = made(lambda i, p: i / 40)
+    assert from_plain(json.loads(json.dumps(asdict(found)))) == found
 
 
 def test_labels_of_documents() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import StoreError
 from ..results.findings import findings
 from ..results.types import Comparison, Metric, TaskInfo
-from . import charts, ledger, text
+from . import atlas, charts, ledger, text
 from .certainty import certainty
 from .table import status
 
@@ -64,6 +64,7 @@ def render(comparison: Comparison) -> str:
         status=status,
         certainty=certainty(comparison),
         ledger=ledger,
+        atlas=atlas.section(comparison),
         data={"trades": trades, "curves": curves},
         css=_asset("report.css"),
         js=_asset("report.js"),

@@ -15,6 +15,7 @@ from ...evaluation.suites.suite import PERPLEXITY
 from ..desk import Desk
 from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
 from .apart import apart, pairs_alike
+from .atlases import atlases
 from .decisions import decision_of
 from .frontier import frontier
 from .gather import (
@@ -69,6 +70,7 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
         store=str(desk.request.store_path),
         notes=tuple(desk.source.notes),
         title=desk.request.title,
+        atlas=atlases(desk, table, {t: r.typed for t, r in zip(table.recipes, recipes, strict=True)}, measured),
         **_apart(desk, table, recipes, tasks, measured),
     )
 

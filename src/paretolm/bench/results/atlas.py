@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 from scipy import stats
 
@@ -12,49 +11,11 @@ from ...evaluation.rows import METRICS, Row
 from ...evaluation.source import TextSource
 from ...evaluation.traits import length, traits
 from .gather import Measured
+from .pockets import Atlas, Harm, Pocket
 
 WORST = 6  # rows kept of each pocket
 _LEAST = 3  # rows a pocket has
 Labels = Mapping[str, str]  # trait -> value
-
-
-@dataclass(frozen=True)
-class Harm:
-    """One row of an item beside the untouched model's. loss: how much worse, in the metric's own unit."""
-
-    item: str
-    doc: str
-    tags: str
-    untouched: float
-    value: float
-    loss: float
-
-
-@dataclass(frozen=True)
-class Pocket:
-    """Rows of one kind: mean loss [low, high] (Student's t over documents), and the worst of them."""
-
-    trait: str
-    value: str
-    loss: float
-    low: float | None
-    high: float | None
-    num_rows: int
-    num_documents: int
-    worst: tuple[Harm, ...] = ()
-
-
-@dataclass(frozen=True)
-class Atlas:
-    """Of one recipe on one task. loss: over all rows; cell: the key of its rows in the results file."""
-
-    recipe: str  # as typed
-    task: str
-    metric: str
-    unit: str
-    cell: str
-    loss: float
-    pockets: tuple[Pocket, ...]
 
 
 def atlas(
@@ -93,12 +54,6 @@ def document_labels(source: TextSource) -> dict[str, Labels]:
         found[d.id] = labels
         found.setdefault(d.work, labels)
     return found
-
-
-def hurt(atlases: Iterable[Atlas]) -> list[tuple[Atlas, Pocket]]:
-    """Pockets that are surely worse off than nothing, those farthest above their recipe's loss first."""
-    found = [(a, p) for a in atlases for p in a.pockets if p.low is not None and p.low > max(0.0, a.loss)]
-    return sorted(found, key=lambda pair: pair[0].loss - pair[1].loss)
 
 
 def _harm(row: Row, base: Row) -> Harm:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from .pockets import Atlas
+
 AUDIT = "audit_nll_gap"
 State = Literal["done", "did not act", "failed", "n/a", "missing"]
 
@@ -215,6 +217,7 @@ class Comparison:
     notes: tuple[str, ...] = ()  # what was done to the text before it was read
     alike: int | None = None  # pairs of recipes of like perplexity, where a suite asks for them
     apart: tuple[Apart, ...] = ()  # those of them that another task tells apart
+    atlas: tuple[Atlas, ...] = ()  # which kinds of items a recipe hurts most, with the worst of their rows
     title: str = ""
 
     def recipe(self, line: str) -> RecipeResult:

@@ -21,6 +21,7 @@ from ...bridge.stream import Snapshot, Stream
 from ...contracts import Forward, Observe, Slot
 from ...errors import CellError
 from ...evaluation.task import DEFAULT_CHUNK, Base, Item, Run, Task
+from ...evaluation.traits import traits
 from ...recipes.recipe import Recipe, dense_cost
 from ...recipes.session import Session
 from ..records.store import Scored, Store
@@ -28,6 +29,7 @@ from .arm import Arm, make_arm, read_prompt, reason
 from .referee import Referee
 
 PREFILL_CHUNK = 512
+_TRAIT_TOKENS = 1024
 BATCH_BYTES = 512 << 20  # of snapshots and bases kept at a time
 BATCH_ITEMS = 64
 Tell = Callable[[Mapping[str, Any]], None]
@@ -164,6 +166,7 @@ class TaskRun:
                 if arm.key:
                     facts = {**scored.facts, "chunk": run.chunk, "counters": _difference(session.counters, before)}
                     facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held)}
+                    facts |= self._traits(item) if arm.recipe.is_dense else {}
                     self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])
                 arm.missing.discard(item.id)
                 before = session.counters
@@ -203,6 +206,12 @@ class TaskRun:
         with self._opened(arm) as session:
             prompt = replace(longest, prompt_ids=session.rewrite(longest.prompt_ids).ids)
             return {longest.id: _held(read_prompt(session, prompt, PREFILL_CHUNK)[0])}
+
+    def _traits(self, item: Item) -> dict[str, Any]:
+        """Of the end of the item's prompt, for items that are no part of the text."""
+        if self.lm.tokenizer is None:
+            return {}
+        return {"traits": traits(self.lm.tokenizer.decode(item.prompt_ids[0, -_TRAIT_TOKENS:]))}
 
     def _bytes(self, arm: Arm, item: Item, held: dict[str, int]) -> dict[str, Any]:
         """Held at the end of the prompt, and as predicted."""
