@@ -20,7 +20,8 @@ Recipes = Annotated[
     typer.Option("--recipe", "-m", help="'h2o(budget=25%) + kv-quant(bits=4)', or a .toml file. Repeatable."),
 ]
 Tasks = Annotated[
-    list[str] | None, typer.Option("--tasks", "-t", help="perplexity,recall(repeats=5),speed,memory. Repeatable.")
+    list[str] | None,
+    typer.Option("--tasks", "-t", help="perplexity,recall(repeats=5),speed,memory; llm-kick. Repeatable."),
 ]
 Output = Annotated[
     Path, typer.Option("--output_path", "--output-path", "-o", help="Where results are kept and reused.")
