@@ -66,7 +66,9 @@ SHOTS = {
 def file_of(config: dict[str, Any], rows: list[dict[str, Any]], to: Path) -> Path:
     """A YAML whose items are these, and whose examples are others."""
     split = config.get("test_split") or config.get("validation_split") or "test"
-    data = {split: str(write(to / "data.jsonl", rows)), "dev": str(write(to / "dev.jsonl", numbers(3)))}
+    data = {split: str(write(to / "data.jsonl", rows))}
+    if config.get("num_fewshot"):
+        data["dev"] = str(write(to / "dev.jsonl", numbers(3)))
     local = {"task": "brought", "test_split": split, "dataset_path": "json", "dataset_kwargs": {"data_files": data}}
     nothing = dict.fromkeys(("dataset_name", "training_split", "validation_split"))
     file = to / "task.yaml"
