@@ -112,8 +112,15 @@ def test_what_is_shared_equals_what_is_read_alone(store: Store, monkeypatch: pyt
     for line in RECIPES:
         for item in task.items():
             assert found[line][item.id] == pytest.approx(alone(line, item, 256), abs=1e-5), (line, item.id)
-    assert len(prefilled) == len(task.items()), "one prefill an item serves dense and snapkv"
+    assert len(prefilled) == 2 * len(task.items()), "one prefill an item serves dense and snapkv, one finequant"
     assert store.cells(RECIPES)["dense"].state == "done"
+
+
+def test_company_changes_no_bit(store: Store, tmp_path: Path) -> None:
+    found, _ = measured(store, RECIPES, Reading())
+    for line in RECIPES:
+        with Store(tmp_path / f"{line}.sqlite") as other:
+            assert measured(other, [line], Reading())[0][line] == found[line], line
 
 
 def test_facts_of_an_item_are_its_own(store: Store) -> None:

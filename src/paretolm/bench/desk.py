@@ -16,7 +16,7 @@ from ..bridge.safetensors_check import read_header
 from ..errors import ParetoError, UserError
 from ..evaluation.machine import usable_threads
 from ..evaluation.source import TextSource
-from .plan import PROCESS_TASKS, Cell, facts_key, still_true
+from .plan import DENSE, PROCESS_TASKS, Cell, facts_key, still_true
 from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
 from .records.record import make_record
@@ -85,6 +85,7 @@ class Desk:
         self.measured = 0  # cells that this call brought to an end
         self.crew = Crew(size, threads // size, request.opening, self._hear)
         self.docket = Docket(request.sure, store, ())
+        self._dense: dict[str, str] = {}  # task -> key of the untouched model's cell
         self._states: dict[str, str] = {}  # of all cells, when they were last asked for
         self._lock = Lock()
 
@@ -161,6 +162,7 @@ class Desk:
         """Measures what is not settled yet. lines: recipe as typed -> full."""
         self.docket = Docket(self.request.sure, self.store, cells)
         self.store.plan({c.key: self._record(c, lines[c.recipe]) for c in cells})
+        self._dense = {c.task: c.key for c in cells if c.recipe == DENSE and c.kind == "quality"}
         todo = self._open_cells(cells)
         self.progress.plan({c.key: f"{c.recipe}: {c.task}" for c in todo})
         broken = self.docket.lost
@@ -197,6 +199,7 @@ class Desk:
         died = self.crew.measure(
             list(jobs.values()),
             sure=rules,
+            dense=self._dense,
             store=str(request.store_path.resolve()),
             seed=request.seed,
             chunk=request.chunk,

@@ -9,7 +9,7 @@ from typing import Any
 from ..bridge.content import content_hash
 from ..bridge.locate import locate
 from ..errors import ParetoError
-from .records.keys import CellInputs, Conditions, cell_key, code_hashes, shared_code
+from .records.keys import PACKAGE, CellInputs, Conditions, cell_key, code_hashes, file_hash, shared_code
 
 DENSE = "dense"
 SPEED = "speed"
@@ -17,6 +17,7 @@ MEMORY = "memory"
 PROCESS_TASKS = (SPEED, MEMORY)  # measured in a process of their own, one after the other
 LONGEST = 8192
 SHORT = 512
+_FACTS = "bench/workers/facts.py"
 
 
 def default_tasks(trained_length: int, rope: bool) -> list[str]:
@@ -164,4 +165,4 @@ def second_models_unchanged(models: Mapping[str, str]) -> bool:
 
 def facts_key(what: str, data: str, **more: Any) -> dict[str, Any]:
     """What facts are kept under: everything but the files they name themselves."""
-    return {"what": what, "data": data, "code": shared_code(), **more}
+    return {"what": what, "data": data, "code": [shared_code(), file_hash(PACKAGE / _FACTS)], **more}

@@ -99,8 +99,7 @@ class Task(ABC):
 
     version is raised when the same knobs would give other numbers. sees: slots whose methods can change the
     score; a recipe none of whose slots is seen prints n/a. headline: the metric that ranks. needs_base: score
-    wants what the untouched model kept for the item. restarts: score begins several times at the prompt's end, so
-    that a snapshot of it is worth its bytes also where no other recipe continues from it.
+    wants what the untouched model kept for the item.
     """
 
     name: ClassVar[str] = ""
@@ -109,7 +108,6 @@ class Task(ABC):
     headline: ClassVar[str] = ""
     mode: ClassVar[Literal["stream", "generate"]] = "stream"
     needs_base: ClassVar[bool] = False
-    restarts: ClassVar[bool] = False
 
     seed: int = knob(0, low=0, help="draws documents, positions and facts")
 

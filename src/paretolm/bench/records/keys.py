@@ -19,7 +19,7 @@ from ...evaluation.machine import machine
 PACKAGE = Path(__file__).resolve().parents[2]
 # What every number goes through. A method or a task is hashed where it is used, so that adding one reruns nothing.
 _MODEL = ("errors.py", "contracts", "bridge", "recipes")
-_JUDGE = ("task.py", "rows.py", "source.py", "_files.py", "packed.py", "streams.py", "metrics", "tasks")
+_JUDGE = ("audit.py", "task.py", "rows.py", "source.py", "_files.py", "packed.py", "streams.py", "metrics", "tasks")
 _PROCESS = (
     "arms.py",
     "byte_ledger.py",
@@ -36,7 +36,9 @@ SHARED = {
     "quality": (
         *_MODEL,
         *(f"evaluation/{f}" for f in _JUDGE),
+        "bench/records/origin.py",
         "bench/workers/arm.py",
+        "bench/workers/audit.py",
         "bench/workers/measure.py",
         "bench/workers/fitting.py",
     ),

@@ -78,14 +78,18 @@ def table(comparison: Comparison) -> Table:
     return found
 
 
+_TELLING = ("failed", "suspect", "did not act", "missing")
+
+
 def status(recipe: RecipeResult) -> tuple[str, str]:
     """(word, why)."""
-    why = "; ".join(f"{c.task}: {c.reason}" for c in recipe.cells if c.state in ("failed", "did not act", "missing"))
+    why = "; ".join(f"{c.task}: {c.reason}" for c in recipe.cells if c.state in _TELLING)
     states = {c.state for c in recipe.cells}
     if states & {"failed", "missing"}:
         return ("partly failed" if "done" in states else "failed"), why
-    if "did not act" in states:
-        return "did not act", why
+    for word in ("suspect", "did not act"):
+        if word in states:
+            return word, why
     if recipe.flags:
         return "speed flagged", f"speed: {'; '.join(recipe.flags)}"
     if "done" in states and recipe.idle:
@@ -162,7 +166,7 @@ def _heading(task: TaskInfo) -> str:
 def _cell(cell: CellResult | None, task: TaskInfo) -> str:
     metric = cell.metric(task.metrics[0]) if cell and task.metrics else None
     if cell is None or metric is None:
-        return {"n/a": "n/a", "failed": "failed"}.get(cell.state if cell else "", "–")
+        return {"n/a": "n/a", "failed": "failed", "suspect": "suspect"}.get(cell.state if cell else "", "–")
     more = [FEW] if text.few(metric) else []
     more += [text.decision(cell.decision)] if cell.decision else []
     return "\n".join([f"{text.number(metric.estimate)}{'*' if cell.unseen else ''}", _beside(metric), *more])

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .pockets import Atlas
 
 AUDIT = "audit_nll_gap"
-State = Literal["done", "did not act", "failed", "n/a", "missing"]
+State = Literal["done", "did not act", "suspect", "failed", "n/a", "missing"]
 
 
 FEW = "too few documents"  # note of an estimate
@@ -235,7 +235,7 @@ class Comparison:
 
     @property
     def failures(self) -> list[tuple[RecipeResult, CellResult]]:
-        return [(r, c) for r in self.recipes for c in r.cells if c.state in ("failed", "missing")]
+        return [(r, c) for r in self.recipes for c in r.cells if c.state in ("failed", "missing", "suspect")]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, the same numbers the table shows."""

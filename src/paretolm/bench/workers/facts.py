@@ -57,6 +57,7 @@ def recipe_facts(lm: LM, text: str) -> dict[str, Any]:
         "methods": {name: [s.value for s in places] for name, places in slots.items()},
         "papers": sorted({p for m in recipe.methods for p in m.papers}),
         "fits": [] if plan.conflicts else [m.name for m in fitted_methods(recipe, lm)],
+        "exact": [m.name for m in recipe.methods if m.exact],
         "conflict": " ".join(map(str, plan.conflicts)),
         "code": code_hashes(sorted(_sources(recipe))),
         "models": models,

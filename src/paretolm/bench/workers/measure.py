@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -20,10 +20,12 @@ from ...bridge.lm import LM
 from ...bridge.stream import Snapshot, Stream
 from ...contracts import Forward, Observe, Slot
 from ...errors import CellError
+from ...evaluation.audit import check_fed, check_prompt
 from ...evaluation.task import DEFAULT_CHUNK, Base, Item, Run, Task
 from ...evaluation.traits import traits
 from ...recipes.recipe import Recipe, dense_cost
 from ...recipes.session import Session
+from ..records.origin import origin
 from ..records.store import Scored, Store
 from .arm import Arm, make_arm, read_prompt, reason
 from .referee import Referee
@@ -50,6 +52,9 @@ class TaskRun:
     seed: int = 0
     chunk: int | None = None
     referee: Referee | None = None  # where scoring ends as soon as it is decided
+    audit: Callable[[TaskRun], None] | None = None  # is asked before any cell counts as measured
+    text: str = ""  # hash of the text
+    fed: dict[str, int] = field(default_factory=dict)  # item -> tokens its stream has seen once it was scored
     kept: int = 0  # bytes of the largest base so far
 
     def run(self) -> None:
@@ -61,6 +66,8 @@ class TaskRun:
                 for group in self._groups():
                     self._group(group, batch, bases)
                 self.kept = max([self.kept, *map(_base_bytes, bases.values())])
+        if self.audit:
+            self.audit(self)
         for arm in self.arms:
             if arm.alive and arm.key:
                 (self.store.leave if arm.missing else self.store.finish)(arm.key)
@@ -118,8 +125,7 @@ class TaskRun:
         wanted = set().union(*(a.missing for a in group))
         todo = [item for item in batch if item.id in wanted]
         snapshots: dict[str, Snapshot] = {}
-        shared = len(group) > 1 or (self.task.restarts and not self._reads_alone(group[0]))
-        if shared and todo:
+        if todo and not self._reads_alone(group[0]):  # also where nobody else reads it: company changes no number
             with self._blaming(group):
                 snapshots = self._prefill(group, todo)
         for arm in group:
@@ -161,11 +167,14 @@ class TaskRun:
                 held = weighed.get(item.id, {}) if apart else _held(session.last_stream)
                 base = None if arm.recipe.is_dense else bases.get(item.id)
                 scored = self.task.score(run, item, base)
+                if scored.rows and item is given:
+                    self._check_fed(run, item)
                 if arm.recipe.is_dense and scored.keep is not None:
                     bases[item.id] = scored.keep
                 if arm.key:
                     facts = {**scored.facts, "chunk": run.chunk, "counters": _difference(session.counters, before)}
                     facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held)}
+                    facts["of"] = origin(self.lm.content_hash, self.text, arm.recipe.hash)
                     facts |= self._traits(item) if arm.recipe.is_dense else {}
                     self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])
                 arm.missing.discard(item.id)
@@ -192,7 +201,13 @@ class TaskRun:
         if self._generates(arm):
             return Run(session, None, None, chunk, own is None, read)
         stream, end = read(min((c for m in arm.early if (c := m.chunk(tokens))), default=PREFILL_CHUNK))
+        check_prompt(stream, item)
         return Run(session, stream, end, chunk, own is None, read)
+
+    def _check_fed(self, run: Run, item: Item) -> None:
+        """Given tokens are the same for all recipes."""
+        if run.stream is not None and self.task.mode == "stream":
+            check_fed(run.stream.seen, item, self.fed.setdefault(item.id, run.stream.seen))
 
     def _generates(self, arm: Arm) -> bool:
         """Only `session.generate` obeys the recipe here."""

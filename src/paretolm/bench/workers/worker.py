@@ -85,9 +85,11 @@ class Worker:
         chunk: int | None,
         limit: int | None,
         sure: Mapping[str, Mapping[str, Any]] | None = None,
+        dense: Mapping[str, str] | None = None,
     ) -> None:
         """cells: key, recipe and task lines. Finished ones are in the store when this answers. sure: the rule by which
         a task's recipes are decided, for tasks where that ends the scoring; their cells say where a decision is kept.
+        dense: task -> key of the untouched model's cell, which the judge checks itself against.
         """
         from ..records.store import Store
 
@@ -96,7 +98,7 @@ class Worker:
             by_task.setdefault(cell["task"], []).append(cell)
         with Store(Path(store)) as opened:
             for line, mine in by_task.items():
-                self._measure_task(opened, line, mine, seed, chunk, limit, (sure or {}).get(line))
+                self._measure_task(opened, line, mine, seed, chunk, limit, (sure or {}).get(line), (dense or {}).get(line))
 
     def _measure_task(
         self,
@@ -107,8 +109,10 @@ class Worker:
         chunk: int | None,
         limit: int | None,
         rule: Mapping[str, Any] | None,
+        dense: str | None,
     ) -> None:
         from .arm import in_order, reason
+        from .audit import Auditor
         from .facts import parse_task
         from .measure import TaskRun
 
@@ -126,11 +130,14 @@ class Worker:
                 self._fail(store, cell["key"], sentence, again)
             return
         names = {item.id for item in items}
+        audit = Auditor(dense) if dense else None
         referee = self._referee(store, task, items, cells, rule) if rule else None
         if rule and not referee:
             return  # another process has the untouched model
         arms = [arm for cell in mine if (arm := self._arm(store, cell, names))]
-        TaskRun(self.lm, task, referee.items if referee else items, arms, store, self.tell, seed, chunk, referee).run()
+        order = referee.items if referee else items
+        text = self.source.data_hash
+        TaskRun(self.lm, task, order, arms, store, self.tell, seed, chunk, referee, audit, text).run()
 
     def _referee(
         self,

@@ -63,7 +63,6 @@ class ChoiceTask(DataTask):
 
     sees: ClassVar[frozenset[Slot]] = IN_STREAM | {Slot.TOKENS}
     headline: ClassVar[str] = "acc"
-    restarts: ClassVar[bool] = True
 
     @abstractmethod
     def question(self, record: Record) -> Question:

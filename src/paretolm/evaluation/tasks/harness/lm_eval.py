@@ -33,7 +33,7 @@ class LmEval(Task):
         super().__post_init__()
         if self.yaml:
             object.__setattr__(self, "headline", headline(self._config))
-            for name in ("sees", "mode", "restarts"):
+            for name in ("sees", "mode"):
                 object.__setattr__(self, name, getattr(self._task, name))
 
     @cached_property
