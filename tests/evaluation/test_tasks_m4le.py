@@ -58,17 +58,15 @@ def test_an_oracle_and_a_mute_through_the_model_s_stream() -> None:
         assert values(said(task, question, " -")) == {"exact_match": 0, "f1": 0}
 
 
-def test_a_guess_among_the_numbers_or_classes_is_right_by_chance() -> None:
-    task, questions = m4le(repeats=30, lengths=(8.0,), abilities=("explicit single", "semantic single"))
-    dice, hits, chance = np.random.default_rng(0), [], []
-    for question in questions:
-        if question.tags["task"] not in ("find", "continue"):
-            continue
+def test_of_the_numbers_of_a_context_one_is_right() -> None:
+    """So a guess is right by chance, and no better."""
+    task, questions = m4le(lengths=(8.0,), abilities=("semantic single",))
+    found = [q for q in questions if q.tags["task"] in ("find", "continue")]
+    for question in found:
         numbers = [number for number, _ in _DOCUMENT.findall(question.prompt)]
-        hits.append(task.grade(f" {dice.choice(numbers)}", question)["exact_match"])
-        chance.append(1 / len(numbers))
-    assert np.mean(hits) == pytest.approx(np.mean(chance), abs=0.15)
-    assert np.mean(hits) < 0.6
+        assert len(numbers) > 1
+        assert sum(task.grade(f" {n}", question)["exact_match"] for n in numbers) == 1
+    assert len(found) == 2
 
 
 def test_the_document_asked_about_moves_through_the_context() -> None:
