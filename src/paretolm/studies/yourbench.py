@@ -134,7 +134,7 @@ class Yourbench(Study):
             "chance": Number(float(np.mean([1 / len(a.choices) for a in asked]))),
         }
         if len(at.models) > 2:
-            numbers |= _agreement(hits, better, _works(at, asked), self.seed)
+            numbers |= agreement(hits, better, _works(at, asked), self.seed)
         rows = [
             q.fields() | {"model": model, "right": s[0], "probability": s[1]}
             for model, own in zip(at.models, scores, strict=True)
@@ -161,7 +161,7 @@ class Yourbench(Study):
         )
 
 
-def _agreement(hits: np.ndarray, better: np.ndarray, docs: Sequence[str], seed: int) -> dict[str, Number]:
+def agreement(hits: np.ndarray, better: np.ndarray, docs: Sequence[str], seed: int) -> dict[str, Number]:
     """Spearman's correlation of accuracy with the known order, and how it fares when documents are drawn again."""
     names = sorted(set(docs))
     places = np.array([names.index(d) for d in docs])
