@@ -24,9 +24,9 @@ def show(found: Findings) -> None:
 
     out = console()
     for table in found.tables:
-        shown = Table(title=table.title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+        shown = Table(title=Text(table.title), title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         for i, column in enumerate(table.columns):
-            shown.add_column(heading(column), justify="left" if i == 0 else "right", overflow="fold")
+            shown.add_column(Text(heading(column)), justify="left" if i == 0 else "right", overflow="fold")
         for row in table.rows:
             shown.add_row(*(Text(cell(v, c)) for v, c in zip(row, table.columns, strict=True)))
         out.print(shown)
@@ -85,8 +85,8 @@ def cell(value: Value, column: Column) -> str:
 
 
 def told(number: Number) -> str:
-    """'0.71 [0.68, 0.74], n 20; note'."""
+    """'0.71 bits [0.68, 0.74], n 20; note'; '80%'."""
+    space = "" if number.unit in ("", "%") else " "
     span = "" if number.low is None or number.high is None else f" [{digits(number.low)}, {digits(number.high)}]"
-    unit = f" {number.unit}" if number.unit else ""
     count = "" if number.n is None else f", n {number.n}"
-    return f"{digits(number.value)}{unit}{span}{count}{'; ' if number.note else ''}{number.note}"
+    return f"{digits(number.value)}{space}{number.unit}{span}{count}{'; ' if number.note else ''}{number.note}"
