@@ -52,15 +52,21 @@ def test_the_smallest_differences_stand_beside_the_table() -> None:
 
 def test_what_was_decided_and_what_cannot_be() -> None:
     decision = Decision("same", 0.01, "share", 64, 400, 64, 88.0, 80.0, 0.05, 2)
-    found = with_cells(
-        cell(None, decision=decision), cell(None, decision=replace(decision, word="undecided", items=400))
-    )
+    last = replace(decision, word="undecided", items=400, documents=400)
+    found = with_cells(cell(None, decision=decision), cell(None, decision=last))
     assert "same within 0.01 (after 64 of 400)" in shown(found)
     assert "undecided at 0.01 (all 400)" in render(found)
     first, second = certainty(found)  # ((1+x)^619 - 1) / (619 x) = 80.3 at x = 0.01 / 0.99, and 79.7 for 618
     assert "with a chance of 95%" in first
     assert second == (
-        "perplexity: 400 items cannot show that a recipe is the same within 0.01; even equal answers would need 618"
+        "perplexity: 400 documents cannot show that a recipe is the same within 0.01; 618 could, if none differed at all"
     )
-    nats = with_cells(cell(None, decision=replace(decision, unit="nats/token")))
-    assert len(certainty(nats)) == 1, "where bounds are learnt nobody knows beforehand"
+    assert len(certainty(with_cells(cell(None, decision=decision)))) == 1, "it was shown"
+    nats = replace(last, unit="nats/token", documents=28)
+    _, few = certainty(with_cells(cell(None, decision=nats)))
+    assert (
+        few
+        == (  # 20 to learn bounds from, then 3 ((4/3)^23 - 1) / 23 = 97; 3 ((4/3)^22 - 1) / 22 = 76 is short of 80
+            "perplexity: 28 documents cannot show that a recipe is the same within 0.01; 42 could, if none differed at all"
+        )
+    )

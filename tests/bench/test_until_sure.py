@@ -25,6 +25,8 @@ from paretolm.evaluation.rows import Row
 from paretolm.evaluation.sequential import Bounds, Rule, decide
 from paretolm.evaluation.task import Base, Item, Run, Task
 from paretolm.evaluation.task import Scored as TaskScored
+from paretolm.evaluation.tasks.text.divergence import Divergence
+from paretolm.evaluation.tasks.text.perplexity import Perplexity
 from paretolm.recipes.recipe import Recipe
 from tests.evaluation import judging
 
@@ -170,6 +172,15 @@ def test_a_failure_ends_its_own_cell_and_the_untouched_models_lets_all_run(store
         assert alone.states() == {"dense": "failed", NOISY: "done"}
 
 
+def test_cells_that_failed_before_they_began_are_not_decided(store: Store) -> None:
+    referee = Referee(store, Made(num_items=40).items(), "nll", Rule(0.1), "dense", {"a": "m", "b": "n"})
+    assert not referee.drop({"b"})
+    assert referee.open == {"a": "m"}
+    assert not referee.drop({"a"})
+    assert list(referee.parts()) == [], "nothing to decide, nothing to read"
+    assert referee.drop({"dense"})
+
+
 def test_documents_are_read_whole_and_looks_stand_between_them() -> None:
     items = Made(num_items=60, per_document=3).items()
     shuffled = [items[i] for i in np.random.default_rng(0).permutation(60)]
@@ -180,6 +191,36 @@ def test_documents_are_read_whole_and_looks_stand_between_them() -> None:
     parts = list(Referee(None, ordered, "nll", Rule(0.1), "dense", {"k": "m"}).parts())  # type: ignore[arg-type]
     assert [i.id for part in parts for i in part] == [i.id for i in ordered]
     assert all(len(part) % 3 == 0 and len(part) >= FEWEST for part in parts[:-1])
+
+
+def test_a_document_of_several_items_is_one_draw(store: Store) -> None:
+    """Streams of work A, of A and a little B, of B, of C with D: rows count where their document is at home."""
+    ids = judging.torch.ones(1, 1, dtype=judging.torch.long)
+    docs = {"b": ("A", "B"), "c": ("B",), "d": ("C", "D"), "a": ("A",)}
+    items = by_document([Item(name, name, ids, docs=mine) for name, mine in docs.items()])
+    assert [item.id for item in items] == ["b", "a", "c", "d"]
+    rows = {name: [Row(name, doc, "nll", float(ord(name)), 1.0) for doc in mine] for name, mine in docs.items()}
+    base = {name: [Row(r.item, r.doc, "nll", 0.0, 1.0) for r in mine] for name, mine in rows.items()}
+    referee = Referee(store, items, "nll", Rule(0.1), "dense", {"k": "m"})
+    list(referee.parts())
+    sums, weights = referee.documents(rows, base)
+    assert sums.tolist() == [ord("b") + ord("a"), ord("c"), ord("d"), ord("d")]
+    assert weights.tolist() == [2.0, 1.0, 1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    "task", [Perplexity(length=64, streams=4, documents=3, audit=0), Divergence(length=64, streams=4)]
+)
+def test_items_of_streams_name_the_documents_of_their_rows(task: Task) -> None:
+    items = task.items(judging.source(), judging.lm())
+    rows, _ = judging.judge(task, "dense", items)
+    for item in items:
+        weights = dict.fromkeys(item.docs, 0.0)
+        for row in rows:
+            if row.item == item.id and row.metric == task.headline:
+                weights[row.doc] += row.weight
+        assert set(weights) == set(item.docs), "no row comes from elsewhere"
+        assert weights[item.main_doc] >= 0.8 * max(weights.values())
 
 
 def test_right_and_wrong_answers_have_bounds_that_count_the_largest_document(store: Store) -> None:

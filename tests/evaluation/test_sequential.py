@@ -58,6 +58,13 @@ def test_the_fewest_answers_that_can_show_equality(margin: float) -> None:
     assert floor < need < 2 * floor
 
 
+def test_the_fewest_documents_where_bounds_are_learnt() -> None:
+    rule = Rule(0.01)
+    need = fewest(rule, None)
+    for count, word in ((need - 1, "undecided"), (need, "same")):
+        assert decide(np.zeros(count), np.full(count, 7.0), rule).word == word
+
+
 def test_each_decision_by_example() -> None:
     rule, ones = Rule(0.05), np.ones(200)
     lost = np.tile([1.0, 0, 0, 0, 0], 40)

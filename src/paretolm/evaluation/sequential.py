@@ -200,14 +200,16 @@ def _halved(excluded: Callable[[float], bool], inside: float, outside: float) ->
     return outside
 
 
-def fewest(rule: Rule, span: float = 1.0) -> int:
-    """Documents of weight 1 that 'same' needs at the least: as many as would do if none differed at all."""
-    gain = rule.margin / max(span - rule.margin, 1e-12)
+def fewest(rule: Rule, span: float | None = 1.0) -> int:
+    """Documents of equal weight that 'same' needs at the least: as many as would do if none differed at all.
+
+    span as in Bounds, with one unit of weight a document; None where bounds are learnt."""
+    gain = 1 / REACH if span is None else rule.margin / max(span - rule.margin, 1e-12)
     capital, count = 0.0, 0
     while capital < 1 / rule.level:  # the mean over f in [0, 1] of (1 + f gain)^n
         count += 1
         capital = math.expm1((count + 1) * math.log1p(gain)) / ((count + 1) * gain)
-    return count
+    return count + (LEARNT if span is None else 0)
 
 
 def first_seen(blocks: Iterable[Sequence[tuple[str, float, float]]]) -> tuple[Array, Array]:

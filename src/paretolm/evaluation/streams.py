@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -39,6 +40,11 @@ class TextStream:
     def head(self, length: int, name: str) -> TextStream:
         """The first tokens as a stream of their own."""
         return TextStream(name, self.ids[:, :length], self.where[:length], self.pieces[:length], self.docs)
+
+    def documents(self, start: int) -> list[str]:
+        """Documents of the tokens from `start` on, the one with most of them first."""
+        counts = Counter(place for place in self.where[start:].tolist() if place != _START)
+        return [self.docs[place] for place, _ in counts.most_common()]
 
     def texts(self, start: int, end: int) -> list[tuple[int, str]]:
         """Runs of one document in [start, end): its index and text; a separator is a run of its own."""

@@ -70,13 +70,19 @@ class Run:
 @dataclass(frozen=True, eq=False)
 class Item:
     """prompt_ids [1, P] is read first (the shared prefill); spans name parts of it (start, end);
-    data is the task's own."""
+    data is the task's own. docs: the documents its rows come from where they are not `doc` alone, the one with most
+    of them first."""
 
     id: str
     doc: str
     prompt_ids: Tensor
     data: Mapping[str, Any] = field(default_factory=dict)
     spans: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    docs: Sequence[str] = ()
+
+    @property
+    def main_doc(self) -> str:
+        return self.docs[0] if self.docs else self.doc
 
     @property
     def prompt_length(self) -> int:

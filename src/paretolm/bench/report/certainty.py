@@ -51,16 +51,17 @@ def _decided(c: Comparison) -> Iterator[str]:
         f"{100 * (1 - known[0].alpha):g}%; in brackets of a decided difference its confidence sequence"
     )
     for name, decisions in found.items():
-        if decisions and (need := _needed(decisions[0])) > decisions[0].of:
+        all_read = max((d.documents for d in decisions if d.items == d.of), default=None)
+        if all_read is not None and (need := _needed(decisions[0])) > all_read:
             yield (
-                f"{name}: {decisions[0].of:,} items cannot show that a recipe is the same within "
-                f"{decisions[0].margin:g}; even equal answers would need {need:,}"
+                f"{name}: {all_read:,} documents cannot show that a recipe is the same within "
+                f"{decisions[0].margin:g}; {need:,} could, if none differed at all"
             )
 
 
 def _needed(d: Decision) -> int:
-    """Items of a share that 'same' needs at the least; 0 where the metric has no bounds to tell it."""
-    return fewest(Rule(d.margin, d.alpha, d.recipes)) if d.unit == "share" and d.margin < 1 else 0
+    """Documents that 'same' needs at the least."""
+    return fewest(Rule(d.margin, d.alpha, d.recipes), 1.0 if d.unit == "share" else None) if d.margin < 1 else 0
 
 
 def _first(c: Comparison, task: TaskInfo) -> list[Metric]:

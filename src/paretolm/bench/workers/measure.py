@@ -82,11 +82,9 @@ class TaskRun:
         for part in self.referee.parts():
             yield part
             seen += len(part)
-            dead = {a.key for a in self.arms if not a.alive}
-            if self.referee.dense in dead:
+            if self.referee.drop({a.key for a in self.arms if not a.alive}):
                 yield self.items[seen:]
                 return
-            self.referee.open = {key: memo for key, memo in self.referee.open.items() if key not in dead}
             decided = self.referee.look()
             for arm in self.arms:
                 arm.decided = arm.decided or arm.key in decided

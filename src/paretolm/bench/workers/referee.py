@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 
 from ...evaluation.rows import METRICS, Row
-from ...evaluation.sequential import Bounds, Decision, Rule, decide, first_seen
+from ...evaluation.sequential import Array, Bounds, Decision, Rule, decide, first_seen
 from ...evaluation.task import Item
 from ..records.store import Store
 
@@ -18,9 +18,10 @@ Rows = Mapping[str, Sequence[Row]]  # item -> its rows of the metric that decide
 
 
 def by_document(items: Sequence[Item]) -> list[Item]:
-    """Items of one document side by side, documents in the order in which they came."""
-    first = {doc: i for i, doc in reversed([*enumerate(item.doc for item in items)])}
-    return sorted(items, key=lambda item: first[item.doc])
+    """Items of one document side by side (of its main one, where an item has several), documents in the order in
+    which they came."""
+    first = {doc: i for i, doc in reversed([*enumerate(item.main_doc for item in items)])}
+    return sorted(items, key=lambda item: first[item.main_doc])
 
 
 @dataclass
@@ -47,12 +48,17 @@ class Referee:
 
     def _ends(self) -> Iterator[int]:
         last = 0
-        borders = [i for i in range(1, len(self.items)) if self.items[i].doc != self.items[i - 1].doc]
+        borders = [i for i in range(1, len(self.items)) if self.items[i].main_doc != self.items[i - 1].main_doc]
         for border in borders:
             if border - last >= max(FEWEST, last // 4):
                 last = border
                 yield border
         yield len(self.items)
+
+    def drop(self, lost: Collection[str | None]) -> bool:
+        """Cells that failed are not decided. Whether the untouched model is among them, so that nothing can be."""
+        self.open = {key: memo for key, memo in self.open.items() if key not in lost}
+        return self.dense in lost
 
     def look(self) -> list[str]:
         """Cells that are decided by now. At the last item all are, one way or the other."""
@@ -71,13 +77,30 @@ class Referee:
         return {s.item: [r for r in s.rows if r.metric == self.metric] for s in self.store.items(key)}
 
     def _decide(self, mine: Rows, base: Rows) -> tuple[Decision, int]:
-        seen = self.items[: self._seen]
-        blocks = [
-            [row for item in block for row in self._differences(mine.get(item.id, ()), base.get(item.id, ()))]
-            for _, block in groupby(seen, key=lambda item: item.doc)
-        ]
-        sums, weights = first_seen(blocks)
+        sums, weights = self.documents(mine, base)
         return decide(sums, weights, self.rule, self._bounds(mine)), len(sums)
+
+    def documents(self, mine: Rows, base: Rows) -> tuple[Array, Array]:
+        """Of each document seen, in order: how much worse in sum, and its weight."""
+        homes = self._homes()
+        return first_seen(
+            [
+                row
+                for item in block
+                for row in self._differences(mine.get(item.id, ()), base.get(item.id, ()))
+                if homes.get(row[0], main) == main
+            ]
+            for main, block in groupby(self.items[: self._seen], key=lambda item: item.main_doc)
+        )
+
+    def _homes(self) -> dict[str, str]:
+        """Document -> main document of the items that count for it: its own items where it has any, else the first
+        that hold some of it. What other items hold of it is no new draw."""
+        homes = {item.main_doc: item.main_doc for item in self.items}
+        for item in self.items:
+            for doc in item.docs:
+                homes.setdefault(doc, item.main_doc)
+        return homes
 
     def _differences(self, rows: Sequence[Row], base: Sequence[Row]) -> list[tuple[str, float, float]]:
         """(document, how much worse, weight) of the rows that both have."""

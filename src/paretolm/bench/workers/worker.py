@@ -98,7 +98,9 @@ class Worker:
             by_task.setdefault(cell["task"], []).append(cell)
         with Store(Path(store)) as opened:
             for line, mine in by_task.items():
-                self._measure_task(opened, line, mine, seed, chunk, limit, (sure or {}).get(line), (dense or {}).get(line))
+                self._measure_task(
+                    opened, line, mine, seed, chunk, limit, (sure or {}).get(line), (dense or {}).get(line)
+                )
 
     def _measure_task(
         self,
@@ -135,6 +137,8 @@ class Worker:
         if rule and not referee:
             return  # another process has the untouched model
         arms = [arm for cell in mine if (arm := self._arm(store, cell, names))]
+        if referee and referee.drop({c["key"] for c in mine} - {arm.key for arm in arms}):
+            referee = None
         order = referee.items if referee else items
         text = self.source.data_hash
         TaskRun(self.lm, task, order, arms, store, self.tell, seed, chunk, referee, audit, text).run()

@@ -57,7 +57,8 @@ class Divergence(Task):
         rng = np.random.default_rng([self.seed, number])
         reach = np.arange(prompt, stream.length)[stream.where[prompt:] >= 0]
         at = np.sort(rng.choice(reach, min(self.positions, len(reach)), replace=False))
-        return Item(stream.id, stream.id, stream.ids[:, :prompt], {"stream": stream, "at": at, "trained": trained})
+        data = {"stream": stream, "at": at, "trained": trained}
+        return Item(stream.id, stream.id, stream.ids[:, :prompt], data, docs=stream.documents(prompt))
 
     def tokens(self, item: Item) -> int:
         return int(item.data["stream"].length)

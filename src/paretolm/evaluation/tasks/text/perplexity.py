@@ -59,7 +59,7 @@ class Perplexity(Task):
     def _item(self, stream: TextStream, trained: int, prompt: int | None = None, foreign: bool = False) -> Item:
         prompt = prompt or max(1, min(trained, round(stream.length * self.context)))
         data = {"stream": stream, "trained": trained, "foreign": foreign}
-        return Item(stream.id, stream.id, stream.ids[:, :prompt], data)
+        return Item(stream.id, stream.id, stream.ids[:, :prompt], data, docs=stream.documents(prompt))
 
     def retokenised(self, item: Item, tokenizer: Any) -> Item:
         stream, prompt = retokenised(item.data["stream"], tokenizer, item.prompt_length)
