@@ -193,7 +193,10 @@ def test_what_is_included_and_worked_examples(tmp_path: Path) -> None:
         ({"test_split": None}, "names neither a test_split nor a validation_split"),
         ({"test_split": "train"}, "has no data_files of the split train"),
         ({"dataset_path": None}, "has no dataset_path"),
-        (ANSWER | {"generation_kwargs": {"do_sample": True}}, r"draws tokens \(do_sample\), and only greedy answers are supported"),
+        (
+            ANSWER | {"generation_kwargs": {"do_sample": True}},
+            r"draws tokens \(do_sample\), and only greedy answers are supported",
+        ),
         (ANSWER | {"generation_kwargs": {"num_beams": 2}}, "has num_beams among its generation_kwargs"),
         (ANSWER | {"filter_list": [{"name": "f", "filter": [{"function": "map"}]}]}, "has the filter map"),
         (ANSWER | {"metric_list": [{"metric": "bleu"}]}, "has the metric bleu"),
