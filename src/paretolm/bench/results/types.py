@@ -9,10 +9,10 @@ from typing import Any, Literal
 from .pockets import Atlas
 
 AUDIT = "audit_nll_gap"
+FEW = "too few documents"  # note of an estimate
 State = Literal["done", "did not act", "suspect", "failed", "n/a", "missing"]
 
 
-FEW = "too few documents"  # note of an estimate
 @dataclass(frozen=True)
 class Estimate:
     """A number with its interval. num_items values from num_documents independent documents."""
