@@ -61,7 +61,9 @@ class LiconBenchStudy(Study):
             "at the shortest": score(short, "exact_match", self.seed),
             "lost by length": difference(short, long, "exact_match"),
             "said a label": average(labels, [i.doc for i in group], "%", self.seed),
-            "place of the label said": average(*zip(*said, strict=True), "%", self.seed) if said else nowhere,
+            "place of the label said": average([s for s, _ in said], [d for _, d in said], "%", self.seed)
+            if said
+            else nowhere,
         }
 
 
