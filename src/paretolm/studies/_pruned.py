@@ -47,6 +47,12 @@ class Version:
         return 100 * float(np.mean(list(self.scores[task].values())))
 
 
+def version(facts: Mapping[str, Any]) -> Version:
+    """From JSON values, which keep no order: tasks and items by name, so that a resumed study says the same."""
+    scores = {task: dict(sorted(items.items())) for task, items in sorted(facts["scores"].items())}
+    return Version(**{**facts, "scores": scores})
+
+
 def mean(rows: Sequence[Row], metric: str) -> float:
     mine = [r for r in rows if r.metric == metric]
     return float(np.average([r.value for r in mine], weights=[r.weight for r in mine]))

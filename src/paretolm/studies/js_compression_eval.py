@@ -12,7 +12,7 @@ from ..contracts import knob
 from ..errors import RecipeError
 from ..evaluation.task import Item, Task
 from ..evaluation.tasks import make
-from ._pruned import GENERAL, NONE, TASK, Losses, Version, correlations, gain, kept, mean, rank_correlation
+from ._pruned import GENERAL, NONE, TASK, Losses, Version, correlations, gain, kept, mean, rank_correlation, version
 from ._versions import Bench, planted_texts
 from .study import Column, Figure, Findings, Line, Place, Study, Table, Value
 
@@ -64,10 +64,10 @@ class JsCompressionEval(Study):
         todo = [("dense", 0.0, NONE), *self._versions()]
         at.progress.plan({str(v): f"{v[0]} at {v[1]:g}, calibrated on {v[2]}" for v in todo})
         found = []
-        for version in todo:
-            work = partial(self._score, bench, version, on[version[2]])
-            found.append(Version(**at.once(self, unit | {"version": list(version)}, work)))
-            at.progress.finish(str(version))
+        for which in todo:
+            work = partial(self._score, bench, which, on[which[2]])
+            found.append(version(at.once(self, unit | {"version": list(which)}, work)))
+            at.progress.finish(str(which))
         return self._findings(found[0], found[1:])
 
     def sources(self) -> tuple[str, ...]:
@@ -92,8 +92,8 @@ class JsCompressionEval(Study):
             made["blimp"] = make("blimp", path=self.blimp, limit=self.pairs, seed=seed)
         return {name: (task, task.items(at.source, lm)) for name, task in made.items()}
 
-    def _score(self, bench: Bench, version: tuple[str, float, str], texts: Sequence[str]) -> dict[str, Any]:
-        method, sparsity, source = version
+    def _score(self, bench: Bench, which: tuple[str, float, str], texts: Sequence[str]) -> dict[str, Any]:
+        method, sparsity, source = which
         knobs = f", nsamples={self.nsamples}, seed={self.seed}" if method in CALIBRATED else ""
         line = f"{method}(sparsity={sparsity}{knobs})"
         rows = bench.dense() if method == "dense" else bench.version(line, texts)
