@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from paretolm.errors import TextError
 from paretolm.evaluation.metrics.instructions import RULES, kept
-from paretolm.evaluation.metrics.rouge import rouge_1, rouge_l
+from paretolm.evaluation.metrics.overlap import rouge_l
+from paretolm.evaluation.metrics.rouge import rouge_1
 from paretolm.evaluation.tasks import make
 from paretolm.evaluation.tasks.choice.closed_book import PACKAGED
 from tests.evaluation import sets

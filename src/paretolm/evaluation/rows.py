@@ -60,7 +60,6 @@ METRICS: Mapping[str, Metric] = {
         ),
         Metric("f1", "share", "higher", "words that the generated answer shares with the nearest right one"),
         Metric("rouge_l", "share", "higher", "words in the same order in the generated answer and a right one"),
-        Metric("rouge_l", "share", "higher", "longest run of words, gaps allowed, shared with the nearest reference"),
         Metric("rouge_1", "share", "higher", "words shared with the nearest reference"),
         Metric("followed", "share", "higher", "every rule of the instruction is kept", "binary"),
         Metric("rules_kept", "share", "higher", "rules of the instruction that are kept"),

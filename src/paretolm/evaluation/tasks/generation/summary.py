@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ....contracts import knob
-from ...metrics.rouge import rouge_1, rouge_l
+from ...metrics.overlap import rouge_l
+from ...metrics.rouge import rouge_1
 from .._data import Record
 from .._generation import AnswerTask, Asked
 
