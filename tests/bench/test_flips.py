@@ -175,7 +175,7 @@ def test_what_was_edited_is_measured_again_and_only_that(
         ({"limit": 1}, EVERYTHING),
         ({"threads": 2}, set()),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "again",
 )
 def test_what_is_asked_otherwise_is_measured_again_and_only_that(
     place: Place, asked: dict[str, Any], again: set[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
