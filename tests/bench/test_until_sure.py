@@ -42,7 +42,7 @@ class Made(Task):
     name: ClassVar[str] = "made"
     headline: ClassVar[str] = "nll"
 
-    num_items: int = 200
+    num_items: int = 120
     per_document: int = 1
     breaks: str = ""
 
@@ -104,11 +104,11 @@ def test_each_recipe_is_scored_until_it_is_decided(store: Store) -> None:
     counts = bench.counts()
     assert counts[SAME] < 100, "a plain case needs a part of the items"
     assert counts[WORSE] < 100
-    assert counts["dense"] == counts[NOISY] == 200, "the untouched model has the items of whoever needed most"
+    assert counts["dense"] == counts[NOISY] == 120, "the untouched model has the items of whoever needed most"
     assert bench.states() == {"dense": "done", SAME: "partial", WORSE: "partial", NOISY: "done"}
     for line, decision in found.items():
         assert store.item_names(line) == set(decision["items"])
-        assert decision["of"] == 200
+        assert decision["of"] == 120
     assert sorted(e["cell"] for e in bench.events if e["event"] == "done") == sorted(bench.recipes)
 
 
@@ -116,7 +116,7 @@ def test_the_untouched_model_stops_with_the_last_recipe(store: Store) -> None:
     bench = Bench(store, recipes=("dense", SAME, WORSE))
     bench.run()
     counts = bench.counts()
-    assert counts["dense"] == max(counts[SAME], counts[WORSE]) < 200
+    assert counts["dense"] == max(counts[SAME], counts[WORSE]) < 120
     assert bench.states()["dense"] == "partial"
 
 

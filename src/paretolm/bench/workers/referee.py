@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import groupby
 
 from ...evaluation.rows import METRICS, Row
-from ...evaluation.sequential import Array, Bounds, Decision, Rule, decide, first_seen
+from ...evaluation.sequential import Array, Bounds, Rule, decide, first_seen
 from ...evaluation.task import Item
 from ..records.store import Store
 
@@ -65,20 +65,18 @@ class Referee:
         base = self._rows(self.dense)
         found = []
         for key in list(self.open):
-            decision, documents = self._decide(self._rows(key), base)
-            if decision.word != "undecided" or self._seen == len(self.items):
+            mine = self._rows(key)
+            data = *self.documents(mine, base), self.rule, self._bounds(mine)
+            last = self._seen == len(self.items)
+            if last or decide(*data, interval=False).word != "undecided":
                 names = [item.id for item in self.items[: self._seen]]
-                told = asdict(decision) | {"documents": documents, "items": names, "of": len(self.items)}
+                told = asdict(decide(*data)) | {"documents": len(data[0]), "items": names, "of": len(self.items)}
                 self.store.remember(self.open.pop(key), told)
                 found.append(key)
         return found
 
     def _rows(self, key: str) -> Rows:
         return {s.item: [r for r in s.rows if r.metric == self.metric] for s in self.store.items(key)}
-
-    def _decide(self, mine: Rows, base: Rows) -> tuple[Decision, int]:
-        sums, weights = self.documents(mine, base)
-        return decide(sums, weights, self.rule, self._bounds(mine)), len(sums)
 
     def documents(self, mine: Rows, base: Rows) -> tuple[Array, Array]:
         """Of each document seen, in order: how much worse in sum, and its weight."""
