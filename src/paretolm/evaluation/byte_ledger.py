@@ -11,12 +11,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Interval
-
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..bridge.stream import Stream
+    from ..contracts import Interval
     from ..recipes.session import Session
     from .gauges import Gauge
 
@@ -101,14 +100,21 @@ def predictions(session: Session, stream: Stream) -> dict[str, Interval]:
     """What the recipe in force foretells of the cache and the index, at the length the stream has reached, and what
     the recipes of second models foretell of theirs."""
     cost = session.recipe.cost(session.lm.view, stream.seen)
-    draft = sum((_second(second) for second in session.seconds), Interval(0, 0))
+    draft = _seconds(session)
     return {"cache": cost.kv_bytes, "index": cost.index_bytes, "draft": draft}
+
+
+def _seconds(session: Session) -> Interval:
+    """Of the second models of a session."""
+    from ..contracts import Interval
+
+    return sum((_second(second) for second in session.seconds), Interval(0, 0))
 
 
 def _second(session: Session) -> Interval:
     stream = session.last_stream
     cost = session.recipe.cost(session.lm.view, stream.seen if stream else 0)
-    return cost.weight_bytes + cost.kv_bytes + sum((_second(s) for s in session.seconds), Interval(0, 0))
+    return cost.weight_bytes + cost.kv_bytes + _seconds(session)
 
 
 def _named(session: Session, stream: Stream | None) -> Iterator[tuple[str, list[Tensor]]]:

@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..contracts import Interval, Slot
 from ..errors import TextError
 from .byte_ledger import Entry, from_json, make_ledger, predictions, take_mark
 from .gauges import ALLOCATOR, Gauge, gauge_for
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..bridge.stream import Stream
+    from ..contracts import Interval
     from ..recipes.recipe import Recipe
     from ..recipes.session import Session
 
@@ -206,6 +206,8 @@ def weigh(session: Session, prompt: Tensor, after: Tensor, chunk: int, gauge: Ga
 
 def fill(session: Session, prompt: Tensor, after: Tensor, chunk: int) -> Stream:
     """A stream that has read the prompt and as many tokens as follow; a decoding method chooses them itself."""
+    from ..contracts import Slot
+
     num = after.shape[1]
     if session.plan.edits(Slot.DECODE) and num:
         session.generate(prompt, max_new_tokens=num, min_new_tokens=num)

@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 
 from ...evaluation.rows import Row
-from ...evaluation.summary import summarise
-from .estimates import metric_of
 from .gather import Measured
 from .types import Apart, Metric, RecipeResult, TaskInfo
 
@@ -51,6 +49,9 @@ def _pair(
     rows: Mapping[str, Sequence[Row]],
     seed: int,
 ) -> Apart:
+    from ...evaluation.summary import summarise
+    from .estimates import metric_of
+
     better, worse = sorted((one, other), key=lambda r: -_at(r, task.name))
     shown = task.metrics[0]
     compared = [metric_of(s) for s in summarise(rows, better.typed, seed=seed) if s.recipe == worse.typed]

@@ -16,7 +16,6 @@ from ..desk import Desk
 from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
 from .apart import apart, pairs_alike
 from .atlases import atlases
-from .decisions import decision_of
 from .frontier import frontier
 from .gather import (
     Measured,
@@ -130,9 +129,12 @@ def _cell_results(
             told = approximate if facts["mode"] == "stream" else None
             done = trusted(desk.store, desk.conditions.content, desk.request.seed, mine, done, told)
         for text, result in done.items():
-            known = mine[text].decided
-            shown = known and decision_of(facts["headline"], known, desk.docket.rule(line))
-            found[text][line] = replace(result, decision=shown or None)
+            found[text][line] = result
+            if known := mine[text].decided:
+                from .decisions import decision_of  # brings scipy
+
+                decision = decision_of(facts["headline"], known, desk.docket.rule(line))
+                found[text][line] = replace(result, decision=decision)
     return {t: {line: replace(r, task=table.names[line]) for line, r in mine.items()} for t, mine in found.items()}
 
 
