@@ -152,13 +152,8 @@ class Yourbench(Study):
             else "The questions were brought; their citations are checked here.",
             *at.source.notes,
         )
-        return Findings(
-            (_ranks(at.models, _works(at, asked), np.array(scores), bits), _kinds(at.models, asked, hits)),
-            (),
-            numbers,
-            notes,
-            rows,
-        )
+        tables = _ranks(at.models, _works(at, asked), np.array(scores), bits), _kinds(at.models, asked, hits)
+        return Findings(tables, (), numbers, notes, rows)
 
 
 def agreement(hits: np.ndarray, better: np.ndarray, docs: Sequence[str], seed: int) -> dict[str, Number]:
