@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -38,16 +39,30 @@ class Judge:
     @torch.inference_mode()
     def nll(self, prompt: Sequence[int], new: Sequence[int], own: Any) -> float:
         """Nats a token of what was generated, in one plain forward; own: the tokenizer of these tokens."""
-        if self.tokenizer is not None:
-            first = separator(self.tokenizer, first=True)
-            before, after = (own.decode(ids, skip_special_tokens=True) for ids in (prompt, new))
-            prompt = first + encode(self.tokenizer, before)[0]
-            new = encode(self.tokenizer, after)[0] or separator(self.tokenizer)
-            if not prompt or not new:
-                raise CellError("nothing was generated, and the judge's tokenizer has no token for that")
+        prompt, new = self._own_tokens(prompt, new, own)
         ids = torch.tensor([[*prompt, *new]])
         logits = self.model(ids.to(self.model.device), use_cache=False).logits[0, len(prompt) - 1 : -1]
         return float(token_nll(logits, ids[0, len(prompt) :]).double().mean())
+
+    @torch.inference_mode()
+    def feature(self, prompt: Sequence[int], new: Sequence[int], own: Any) -> list[float]:
+        """What the last layer holds at the end of the text [d]: the features of MAUVE."""
+        ids = torch.tensor([[*chain(*self._own_tokens(prompt, new, own))]])
+        hidden = self.model.base_model(ids.to(self.model.device), use_cache=False).last_hidden_state
+        found: list[float] = hidden[0, -1].float().cpu().tolist()
+        return found
+
+    def _own_tokens(self, prompt: Sequence[int], new: Sequence[int], own: Any) -> tuple[list[int], list[int]]:
+        """The same text in the judge's tokens. Raises CellError where it has none for it."""
+        if self.tokenizer is None:
+            return list(prompt), list(new)
+        first = separator(self.tokenizer, first=True)
+        before, after = (own.decode(ids, skip_special_tokens=True) for ids in (prompt, new))
+        begun = first + encode(self.tokenizer, before)[0]
+        added = encode(self.tokenizer, after)[0] or separator(self.tokenizer)
+        if not begun or not added:
+            raise CellError("nothing was generated, and the judge's tokenizer has no token for that")
+        return begun, added
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,22 +87,28 @@ class GenerationQuality(Task):
         return tuple(sorted(f for kind in ("*.json", "*.safetensors") for f in place.glob(kind))) if self.judge else ()
 
     def items(self, source: TextSource, lm: LM) -> list[Item]:
-        tokenizer, trained = tokenizer_of(lm), lm.view.trained_length
+        trained, room = lm.view.trained_length, self._room(lm)
         length = self.length or max(4, min(256, trained // 4))
-        room = self.max_new_tokens or max(4, min(256, trained // 2))
         if length + room > trained:
             raise RecipeError(
                 f"{self.name}: {length} + {room} tokens are more than the {trained} that {lm.name} was trained for: "
                 "give a smaller length or max_new_tokens"
             )
+        return self.of_streams(build(source, lm, length, self.prompts, per_document=length, seed=self.seed), lm)
+
+    def of_streams(self, streams: Sequence[TextStream], lm: LM) -> list[Item]:
+        """A continuation of each."""
+        tokenizer, room = tokenizer_of(lm), self._room(lm)
         how = Decoding(room, end_tokens(lm, tokenizer), tokenizer, (), self.temperature)
-        streams = build(source, lm, length, self.prompts, per_document=length, seed=self.seed)
         judge = self._judge(lm)
         return [self._item(s, replace(how, seed=self.seed + i), judge) for i, s in enumerate(streams)]
 
     def _item(self, stream: TextStream, how: Decoding, judge: Judge) -> Item:
         doc = stream.docs[next(p for p in stream.where.tolist() if p >= 0)]
         return Item(stream.id, doc, stream.ids, {"how": how, "judge": judge})
+
+    def _room(self, lm: LM) -> int:
+        return self.max_new_tokens or max(4, min(256, lm.view.trained_length // 2))
 
     def _judge(self, lm: LM) -> Judge:
         if self.judge is None:
@@ -100,10 +121,13 @@ class GenerationQuality(Task):
         return item.prompt_length + int(item.data["how"].room)
 
     def score(self, run: Run, item: Item, base: Base | None) -> Scored:
+        new = continued(run, item.prompt_ids, item.data["how"])
+        return Scored(graded(item, self.grade(item, new)))
+
+    def grade(self, item: Item, new: Sequence[int]) -> dict[str, float]:
+        """Metric -> value of one continuation."""
         how, judge = item.data["how"], item.data["judge"]
-        new = continued(run, item.prompt_ids, how)
         text = new[:-1] if new[-1] in how.ends else new
         found = {f"rep_{n}": repeated(text, n) for n in (2, 3, 4)}
         found |= {"distinct_1": 1 - repeated(text, 1), "diversity": diversity(text), "new_tokens": float(len(text))}
-        found["judge_nll"] = judge.nll(item.prompt_ids[0].tolist(), new, how.tokenizer)
-        return Scored(graded(item, found))
+        return found | {"judge_nll": judge.nll(item.prompt_ids[0].tolist(), new, how.tokenizer)}
