@@ -61,6 +61,7 @@ def folder(name: str, to: Path, count: int = 12) -> Path:
 WITHOUT_A_PATH = (
     "charbench",
     "charbench-choice",
+    "closed-book",
     "divergence",
     "generation-quality",
     "l-eval",
@@ -75,6 +76,7 @@ WITHOUT_A_PATH = (
 ROOM: dict[str, dict[str, Any]] = {
     "recall": {"lengths": (2.0,)},  # a question in the tiny tokenizer is as long as the tiny model's trained length
     "gsm8k": {"max_new_tokens": 16},
+    "closed-book": {"limit": 6},
     "l-eval": {"limit": 1, "length": 1536},
     "licon-bench": {"lengths": (12.0,), "queries": 3},
     "m4le": {"lengths": (8.0,), "repeats": 1},
