@@ -17,7 +17,7 @@ from __future__ import annotations
 import random
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from ..bridge.lm import LM
 
+Request = tuple[int, int]  # tokens of the prompt, tokens of the output
 MOST_RUNS = 10  # that a fit may use
 _PER_PROMPT = 2  # runs a prompt length, of different output lengths
 
@@ -104,7 +105,7 @@ def _growth(contexts: Sequence[float], rates: Sequence[float]) -> tuple[float, t
 # --- which requests ---
 
 
-def fitting_requests(room: int, output: int, runs: int) -> list[tuple[int, int]]:
+def fitting_requests(room: int, output: int, runs: int) -> list[Request]:
     """(prompt, output) of the runs to fit: prompt lengths from 1 to as many as leave room for the output, closer
     together where they are short; two output lengths each."""
     longest, num = room - output, max(2, runs // _PER_PROMPT)
@@ -112,15 +113,16 @@ def fitting_requests(room: int, output: int, runs: int) -> list[tuple[int, int]]
     return [(p, o) for p in lengths for o in (output, max(2, output // 2))][:runs]
 
 
-def unseen_requests(room: int, output: int, num: int, seed: int) -> list[tuple[int, int]]:
-    """Others: prompts one of each stretch of the lengths that fit, outputs from a quarter to twice the fitted one."""
-    rng, taken = random.Random(seed), set(fitting_requests(room, output, MOST_RUNS))
-    found: list[tuple[int, int]] = []
+def unseen_requests(fitted: Collection[Request], room: int, output: int, num: int, seed: int) -> list[Request]:
+    """Others than the fitted ones: prompts one of each stretch of the lengths that fit, outputs from a quarter to
+    twice `output`."""
+    rng = random.Random(seed)
+    found: list[Request] = []
     while len(found) < num:
         width = (room - 2 * output) / num
         prompt = rng.randint(1 + int(width * len(found)), max(1, int(width * (len(found) + 1))))
         request = (prompt, rng.randint(max(2, output // 4), 2 * output))
-        if request not in taken:
+        if request not in fitted:
             found.append(request)
     return found
 
@@ -189,11 +191,11 @@ def of_depth(lm: LM, layers: int) -> LM:
     return LM.from_model(made, lm.tokenizer, name=f"{lm.name} with {layers} layers")
 
 
-def timed(requests: Sequence[tuple[int, int]], runs: Sequence[Sequence[float]]) -> list[Timed]:
+def timed(requests: Sequence[Request], runs: Sequence[Sequence[float]]) -> list[Timed]:
     return [Timed(p, o, first, total) for (p, o), (first, total) in zip(requests, runs, strict=True)]
 
 
-def roofline_seconds(request: tuple[int, int], ceilings: Mapping[str, float]) -> float:
+def roofline_seconds(request: Request, ceilings: Mapping[str, float]) -> float:
     """The least time for a request: its prompt and its further tokens at their ceilings (tokens/s)."""
     prompt, output = request
     return prompt / ceilings["prefill_tok_s"] + (output - 1) / ceilings["decode_tok_s"]

@@ -128,7 +128,7 @@ class IdealizedRuntime(Study):
                 "give a smaller output"
             )
         fitted = fitting_requests(room, self.output, self.runs)
-        unseen = unseen_requests(room, self.output, self.unseen, self.seed)
+        unseen = unseen_requests(fitted, room, self.output, self.unseen, self.seed)
         order = fitted + unseen * self.repeats
         turns = list(range(len(order)))
         random.Random(self.seed).shuffle(turns)  # so that a busy minute meets both
