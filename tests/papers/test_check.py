@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from paretolm.papers.experiments import Spot, carry_out, described
 from paretolm.papers.records import read_records
 from paretolm.papers.run import Call, run
 from tests.papers import made
+from tests.papers.made import WINDOW
 
 pytestmark = pytest.mark.usefixtures("made_papers")
 
@@ -83,6 +85,24 @@ def test_a_recipe_that_cannot_stand_is_a_failure(tmp_path: Path) -> None:
     impossible = replace(made.bench(), recipes=("gemfilter(filter_layer=99)",))
     with pytest.raises((CellError, UserError)):
         carry_out(impossible, Spot(tmp_path))
+
+
+def test_a_cell_that_nobody_reads_may_fail(tmp_path: Path) -> None:
+    """A decoding loop that draws nothing is refused by a task that samples."""
+    from dataclasses import replace
+
+    sampled = "generation-quality(prompts=2, length=24, max_new_tokens=4, temperature=1.0)"
+    bench, loop = made.bench(), "contrastive-search(k=2)"
+    both = {"recipes": (WINDOW, loop), "tasks": (*bench.tasks, sampled)}
+    outcome = carry_out(
+        replace(bench, **both, measure=lambda found: {"plain": found.mean("nll", WINDOW, bench.tasks[0])}),
+        Spot(tmp_path),
+    )
+    assert outcome.numbers["plain"].value > 1
+    with pytest.raises(CellError, match=rf"^{re.escape(loop)} on generation-quality.*: failed, "):
+        carry_out(
+            replace(bench, **both, measure=lambda found: {"plain": found.mean("rep_4", loop, sampled)}), Spot(tmp_path)
+        )
 
 
 def test_data_that_is_not_there_is_no_verdict(tmp_path: Path) -> None:
