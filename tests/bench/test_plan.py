@@ -156,6 +156,23 @@ def test_facts_of_a_recipe() -> None:
     assert not still_true({**found, "code": {**found["code"], "gone.py": "f0"}})
 
 
+@pytest.mark.parametrize(
+    ("line", "tokens"),
+    [
+        ("kv-quant", {"kv-quant": 128 + 32}),  # exact tokens, and a whole group beyond them
+        ("kv-quant(residual=0, group_size=8)", {"kv-quant": 8}),
+        ("h2o(budget=20tok)", {"h2o": 21}),
+        ("kv-quant + h2o(budget=20tok)", {"kv-quant": 160, "h2o": 21}),
+        ("window(window=8) + finequant", {"window": 8}),  # holds 7 for the next one
+        ("finequant", {}),
+        ("contrastive-search", {}),
+        ("h2o + snapkv", {}),  # cannot stand
+    ],
+)
+def test_from_how_many_tokens_on_a_method_changes_the_cache(line: str, tokens: dict[str, int]) -> None:
+    assert recipe_facts(tiny(), line)["acts_from"] == tokens
+
+
 @dataclass(frozen=True, kw_only=True)
 class Drafted(Method):
     papers: ClassVar[tuple[str, ...]] = ("0000.00000",)

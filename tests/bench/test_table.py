@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from paretolm.bench.report.render import render
 from paretolm.bench.report.table import remarks, status, table
 from paretolm.bench.results.types import CellResult, Estimate, Metric, Runtime
 from tests.bench.synthetic import comparison
@@ -32,6 +33,23 @@ def test_a_recipe_of_which_a_part_did_nothing_says_so() -> None:
     )
     assert status(recipe) == ("partly acted", "kv-quant changed nothing: every counter stayed at zero")
     assert recipe.ranked, "its numbers are its own"
+
+
+def test_a_task_too_short_for_a_recipe_says_so_and_the_others_rank_it() -> None:
+    found = comparison(7)
+    recipe = found.recipes[6]
+    idle = replace(recipe.cells[1], state="did not act", reason="did not act here: prompts shorter than 160 tokens")
+    missed = replace(recipe, cells=(recipe.cells[0], idle))
+    assert (missed.ranked, status(missed)[0]) == (False, "did not act"), "nothing foretold it"
+    short = replace(recipe, cells=(recipe.cells[0], replace(idle, short=True)))
+    assert (short.ranked, status(short)) == (True, ("on the frontier", f"recall: {idle.reason}"))
+    shown = replace(found, recipes=(*found.recipes[:6], short))
+    columns = {str(c.header): [str(cell) for cell in c.cells] for c in table(shown).columns}
+    assert columns["recall\naccuracy"][6] == "did not act", "never the untouched model's number"
+    assert f"{short.typed}: recall: {idle.reason}" in remarks(shown)
+    assert f'<abbr title="{idle.reason}">did not act</abbr>' in render(shown)
+    alone = replace(short, cells=short.cells[1:])
+    assert (alone.ranked, status(alone)[0]) == (False, "did not act"), "it acted nowhere"
 
 
 def test_a_speed_that_cannot_be_true_is_flagged_and_not_printed() -> None:

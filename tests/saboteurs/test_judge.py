@@ -163,6 +163,20 @@ def test_a_recipe_that_was_not_applied_did_not_act(tmp_path: Path, monkeypatch: 
     assert not any(r.ranked for r in found.recipes[1:])
 
 
+def test_a_short_task_excuses_no_recipe_that_was_not_applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a window of 46 tokens is forgotten, it is missed on 48 tokens, and on questions of fewer as well."""
+    question = {"subject": "places", "question": "Where?", "choices": ["here", "there"], "answer": 0}
+    Path("short.jsonl").write_text("\n".join([json.dumps(question)] * 6))
+    recipes, tasks = ["window(window=46)"], [READING, "closed-book(path=short.jsonl)"]
+    honest = compared(tmp_path / "honest", recipes=recipes, tasks=tasks).recipes[1]
+    assert [(c.state, c.short) for c in honest.cells] == [("done", False), ("did not act", True)]
+    assert honest.ranked
+    bad.forgets_to_apply(monkeypatch)
+    recipe = compared(tmp_path, recipes=recipes, tasks=tasks).recipes[1]
+    assert [(c.state, c.short) for c in recipe.cells] == [("did not act", False)] * 2
+    assert (recipe.ranked, status(recipe)[0]) == (False, "did not act")
+
+
 def test_a_method_that_counts_and_changes_nothing_did_not_act(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from ...errors import StoreError
 from ..results.findings import findings
 from ..results.types import Comparison, Metric, TaskInfo
-from . import atlas, charts, ledger, text
+from . import apart, atlas, charts, ledger, text
 from .certainty import certainty
 from .table import status
 
@@ -64,6 +64,9 @@ def render(comparison: Comparison) -> str:
         status=status,
         certainty=certainty(comparison),
         ledger=ledger,
+        groups=apart.groups(comparison.tasks),
+        begins=apart.beginnings(comparison.tasks),
+        apart=apart.section(comparison),
         atlas=atlas.section(comparison),
         data={"trades": trades, "curves": curves},
         css=_asset("report.css"),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..results.types import FEW, Bytes, CellResult, Comparison, Metric, RecipeResult, TaskInfo
 from . import text
+from .apart import beginnings, told_apart
 from .certainty import certainty
 from .ledger import NOTE, ledger_table
 
@@ -18,7 +19,6 @@ if TYPE_CHECKING:
 
 PROCESS_BYTES = {"steady_kv_bytes": "cache steady", "peak_kv_bytes": "peak"}  # of a fresh process
 BAR = "│\n│"  # between the groups of a suite
-MOST_APART = 8  # pairs that are printed
 WIDE = 200  # columns where nobody's terminal sets a bound
 
 
@@ -50,7 +50,7 @@ def table(comparison: Comparison) -> Table:
     found = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     found.add_column("", justify="right")
     found.add_column("recipe", overflow="fold", min_width=18)
-    begins = _beginnings(comparison.tasks)
+    begins = beginnings(comparison.tasks)
     for task, heading in zip(comparison.tasks, _headings(comparison.tasks, begins), strict=True):
         if task.name in begins:
             found.add_column(f"{BAR}\n│", justify="center")
@@ -87,8 +87,9 @@ def status(recipe: RecipeResult) -> tuple[str, str]:
     states = {c.state for c in recipe.cells}
     if states & {"failed", "missing"}:
         return ("partly failed" if "done" in states else "failed"), why
-    for word in ("suspect", "did not act"):
-        if word in states:
+    idle = any(c.state == "did not act" and not (c.short and "done" in states) for c in recipe.cells)
+    for word, found in (("suspect", "suspect" in states), ("did not act", idle)):
+        if found:
             return word, why
     if recipe.flags:
         return "speed flagged", f"speed: {'; '.join(recipe.flags)}"
@@ -122,13 +123,6 @@ def remarks(comparison: Comparison) -> list[str]:
     ]
 
 
-def _beginnings(tasks: Sequence[TaskInfo]) -> set[str]:
-    """Tasks before which a group of a suite begins; none where no suite was asked for."""
-    if not any(task.group for task in tasks):
-        return set()
-    return {t.name for i, t in enumerate(tasks) if i == 0 or t.group != tasks[i - 1].group}
-
-
 def _headings(tasks: Sequence[TaskInfo], begins: set[str]) -> list[str]:
     """Under the group's name where one begins, all of one height."""
     found = [_heading(task) for task in tasks]
@@ -139,25 +133,6 @@ def _headings(tasks: Sequence[TaskInfo], begins: set[str]) -> list[str]:
     return [f"{g}\n{h}" + "\n" * (height - h.count("\n")) for g, h in zip(groups, found, strict=True)]
 
 
-def told_apart(comparison: Comparison) -> list[str]:
-    """Pairs of recipes that perplexity calls alike and a task tells apart: how many there are, and the widest."""
-    if comparison.alike is None:
-        return []
-    named = {(p.better, p.worse) for p in comparison.apart}
-    found = [
-        f"within 5% of each other in perplexity: {comparison.alike} pairs of recipes; "
-        f"10 points or more apart on another task: {len(named)} of them"
-    ]
-    for p in comparison.apart[:MOST_APART]:
-        values = f"{p.values[0]:.1f}% against {p.values[1]:.1f}%"
-        span = f"{text.signed(p.difference)} {text.interval(p.difference, sign=True)}"
-        like = f"perplexity {text.digits(p.perplexity[0])} and {text.digits(p.perplexity[1])}"
-        found.append(f"  {p.task} ({p.group}): {p.better} {values} {p.worse}, {span}; {like}")
-    if len(comparison.apart) > MOST_APART:
-        found.append(f"  and {len(comparison.apart) - MOST_APART} more, all in the JSON")
-    return found
-
-
 def _heading(task: TaskInfo) -> str:
     metric = task.metrics[0] if task.metrics else ""
     return task.name if metric == task.name or task.name.startswith(f"{metric}(") else f"{task.name}\n{metric}"
@@ -165,8 +140,8 @@ def _heading(task: TaskInfo) -> str:
 
 def _cell(cell: CellResult | None, task: TaskInfo) -> str:
     metric = cell.metric(task.metrics[0]) if cell and task.metrics else None
-    if cell is None or metric is None:
-        return {"n/a": "n/a", "failed": "failed", "suspect": "suspect"}.get(cell.state if cell else "", "–")
+    if cell is None or metric is None or cell.state == "did not act":
+        return cell.state if cell and cell.state in ("n/a", "failed", "suspect", "did not act") else "–"
     more = [FEW] if text.few(metric) else []
     more += [text.decision(cell.decision)] if cell.decision else []
     return "\n".join([f"{text.number(metric.estimate)}{'*' if cell.unseen else ''}", _beside(metric), *more])

@@ -29,6 +29,7 @@ from .gather import (
     speed_metric,
     unsettled,
 )
+from .reach import excused
 from .trust import trusted
 from .types import CellResult, Comparison, Metric, RecipeResult, TaskInfo
 
@@ -128,6 +129,7 @@ def _cell_results(
             approximate = {t: sorted(set(f["methods"]) - set(f["exact"])) for t, f in table.recipes.items()}
             told = approximate if facts["mode"] == "stream" else None
             done = trusted(desk.store, desk.conditions.content, desk.request.seed, mine, done, told)
+            done = excused(mine, done, table.recipes, facts)
         for text, result in done.items():
             found[text][line] = result
             if known := mine[text].decided:

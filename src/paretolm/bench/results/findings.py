@@ -53,7 +53,7 @@ def _least(
     size, recipe = min(sizes, key=lambda pair: pair[0])
     return Finding(
         f"{100 * size / whole:.0f}% {what}",
-        f"the least within {TOLERANCE:g}% of untouched quality on every task:",
+        f"the least within {TOLERANCE:g}% of untouched quality on every task where it acts:",
         recipe.typed,
     )
 
@@ -66,7 +66,7 @@ def _fastest(near: list[RecipeResult]) -> Finding | None:
     assert best.speed is not None
     return Finding(
         f"{best.speed.estimate.value:.2f}× the speed",
-        f"the fastest within {TOLERANCE:g}% of untouched quality on every task:",
+        f"the fastest within {TOLERANCE:g}% of untouched quality on every task where it acts:",
         best.typed,
     )
 

@@ -16,7 +16,7 @@ from .gather import Measured
 from .types import CellResult, Estimate
 
 _ROWS = 64  # of the untouched model, that the join of rows is tried on
-_NOISE = 1e-3  # relative; the same in other chunks differs by less
+NOISE = 1e-3  # relative; the same in other chunks differs by less
 _CODE = ("evaluation/statistics.py", "evaluation/summary.py", "bench/results/estimates.py", "bench/results/trust.py")
 _FAILED = "the judge failed its own check: "
 
@@ -65,7 +65,7 @@ def _acted(result: CellResult, m: Measured, dense: Measured | None, approximate:
     gap = largest_change(m.rows, dense.rows) if dense and m is not dense else None
     if gap is None:
         return result
-    if result.state == "did not act" and gap > _NOISE:
+    if result.state == "did not act" and gap > NOISE:
         told = f"{' and '.join(m.idle)} counted nothing, and yet a row differs from the untouched model's by {gap:.2g}"
         return replace(result, reason=told)
     seen = [name for name in approximate if name not in m.cell.unseen]

@@ -101,6 +101,7 @@ class CellResult:
     notes: tuple[str, ...] = ()
     seconds: float | None = None
     decision: Decision | None = None  # where scoring was to end as soon as it is decided
+    short: bool = False  # did not act because no item is long enough for it, as predicted
     fresh: bool = True  # measured by this call, not read from the store
 
     def metric(self, name: str) -> Metric | None:
@@ -179,8 +180,10 @@ class RecipeResult:
 
     @property
     def ranked(self) -> bool:
-        """No quality number of a recipe that failed, or did nothing, may stand in the ranking."""
-        return any(c.state == "done" for c in self.cells) and all(c.state in ("done", "n/a") for c in self.cells)
+        """No quality number of a recipe that failed, or did nothing, may stand in the ranking. Where items were too
+        short for it, it is ranked by the other tasks."""
+        settled = all(c.state in ("done", "n/a") or c.short for c in self.cells)
+        return settled and any(c.state == "done" for c in self.cells)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+from bisect import bisect_left
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,15 @@ from typing import Any
 from ...bridge.content import content_hash
 from ...bridge.lm import LM
 from ...bridge.locate import locate
-from ...contracts import ModelRef, Slot
+from ...contracts import Interval, LayerCost, ModelRef, Slot
 from ...errors import ParetoError
 from ...evaluation import tasks
 from ...evaluation.isolated import describe
 from ...evaluation.source import TextSource
 from ...evaluation.task import Task
+from ...recipes.conflicts import Planned
 from ...recipes.lines import read_call, read_knobs
-from ...recipes.recipe import Recipe
+from ...recipes.recipe import Recipe, dense_cost
 from ..records.keys import PACKAGE, code_hashes
 from .fitting import fitted_methods
 
@@ -58,10 +60,39 @@ def recipe_facts(lm: LM, text: str) -> dict[str, Any]:
         "papers": sorted({p for m in recipe.methods for p in m.papers}),
         "fits": [] if plan.conflicts else [m.name for m in fitted_methods(recipe, lm)],
         "exact": [m.name for m in recipe.methods if m.exact],
+        "acts_from": {} if plan.conflicts else acts_from(plan.steps),
         "conflict": " ".join(map(str, plan.conflicts)),
         "code": code_hashes(sorted(_sources(recipe))),
         "models": models,
     }
+
+
+LONGEST = 1 << 20  # tokens
+
+
+def acts_from(steps: Sequence[Planned]) -> dict[str, int]:
+    """Method -> the fewest tokens of which it is predicted to hold less, or in another form, than the untouched model.
+
+    Only of methods that act in the cache alone and change what it holds at some length up to LONGEST: of others a
+    length says nothing. What changes at a length changes at every longer one."""
+    found: dict[str, int] = {}
+    for step in steps:
+        name = step.method.name
+        if all(e.slot.in_cache for e in step.edits) and _changes(step, LONGEST):
+            shorter = bisect_left(range(LONGEST), True, lo=1, key=lambda n: _changes(step, n))
+            found[name] = min(shorter, found.get(name, LONGEST))
+    return found
+
+
+def _changes(step: Planned, tokens: int) -> bool:
+    """Whether the method alone holds other entries of so many tokens; what it holds beside them does not count."""
+    before = dense_cost(step.view, tokens)
+    after = step.method.cost(step.view, tokens, before)
+    return list(map(_entries, after.layers)) != list(map(_entries, before.layers))
+
+
+def _entries(layer: LayerCost) -> tuple[Interval, Interval, Interval]:
+    return layer.entries, layer.key_bytes, layer.value_bytes
 
 
 def _second_models(recipe: Recipe) -> set[str]:
