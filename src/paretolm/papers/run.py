@@ -14,7 +14,7 @@ from ..bench.workers.client import WorkerClient
 from ..errors import ParetoError
 from . import find
 from .check import FAILED, failed
-from .records import write_record
+from .records import read_records, write_record
 
 WORKER = "paretolm.papers.worker"
 THREADS = 1  # a process: models of this size are fastest so, and numbers stay the same on any machine
@@ -41,10 +41,17 @@ def run(call: Call, progress: Progress) -> list[dict[str, Any]]:
     checks = _Checks(call, progress)
     with progress.showing(), ThreadPoolExecutor(call.workers) as pool:
         try:
-            return list(pool.map(checks.check, call.ids))
+            waiting = {name: pool.submit(checks.check, name) for name in _longest_first(call)}
+            return [waiting[name].result() for name in call.ids]
         except BaseException:
             checks.stop()
             raise
+
+
+def _longest_first(call: Call) -> list[str]:
+    """By the seconds of the records that are there, so that none of the long ones is left alone at the end."""
+    took = {r["id"]: r["seconds"] for r in read_records(call.output)}
+    return sorted(call.ids, key=lambda name: -took.get(name, 0))
 
 
 class _Checks:

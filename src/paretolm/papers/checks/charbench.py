@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..claim import Claim, Limit, Paper, Rerun
 
-ITEMS = Rerun(study="charbench(items=1200)")
+ITEMS = Rerun(study="charbench(items=600)")
 # a model that says the same number to everything is right where that number is the answer, whatever the word
 ABLE = Limit(number="above the best constant, chosen", at_least=0, expected=10)
 

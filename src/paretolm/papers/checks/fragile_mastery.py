@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from ..claim import Claim, Limit, Paper, Rerun
 
-TUNED = Rerun(study="fragile-mastery(steps=60)", models=("draft",))
+# {data}/domains: JSON lines with text, domain and split, some 2 MB a domain to tune on (split fit) and others to read
+# (eval); the embedded text has 22 kB a domain, which sixty steps learn by heart
+TUNED = Rerun(study="fragile-mastery(steps=60)", models=("draft",), text="{data}/domains", needs_data=("domains",))
 
 PAPER = Paper(
     title="Fragile Mastery: Are Domain-Specific Trade-Offs Undermining On-Device Language Models?",
