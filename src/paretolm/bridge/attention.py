@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ..contracts import AttendCompute, AttendSelect, LayerInputs, Step
+from ..contracts import AttendByBlock, AttendChoose, AttendCompute, AttendSelect, Held, LayerInputs, Step
 from ..contracts.step import current_step
 from . import reading
-from .layer import Handle, HeldLayer, gather_positions
+from .layer import Handle, HeldLayer
+from .parts import HeldUpTo
 from .reading import InForce
 from .view import OWN_ATTENTION
 
@@ -65,6 +67,7 @@ def own_attention(
     if not isinstance(key, Handle) or force is None:
         return inner(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     layer, step = key.layer, current_step()
+    layer.view.turn = force.turn
     output = _attend(layer, module, query, Call(inner, force, scale, kwargs), step)
     layer.observe(query, step.positions, scale, step)
     layer.settle(step)
@@ -89,19 +92,16 @@ def inner_function(module: nn.Module, name: str) -> Callable[..., Any]:
 
 def _attend(layer: HeldLayer, module: nn.Module, query: Tensor, call: Call, step: Step) -> tuple[Tensor, Any]:
     """[B, Q, Hq, D] and what the attention in force gives beside it."""
-    held, index = layer.view, None
-    for part in layer.parts.attend:
-        if isinstance(part, AttendCompute):
-            output = part.compute(query, held, reading.allowed(layer, step, held.positions), call.scaling, step)
-            if output is not None:
-                return output.transpose(1, 2).contiguous(), None
-        if isinstance(part, AttendSelect):
-            index = part.select(query, held, step)
-    positions = held.positions if index is None else gather_positions(held.positions, index)
-    readings: Iterable[reading.Reading] = reading.plan(layer, query, positions, index, call.force, step)
+    readings: list[Iterable[reading.Reading]] = []
+    for own, view, part in _blocks(layer, query, step):
+        found = _chosen(layer, own, view, call.scaling, part)
+        if found.output is not None:
+            return found.output.transpose(1, 2).contiguous(), None
+        readings.append(reading.plan(layer, own, found.index, found.mask, call.force, part))
+    every: Iterable[reading.Reading] = chain.from_iterable(readings)
     if layer.parts.observe.received:
-        readings = all_readings = list(readings)
-        layer.receive(reading.received(all_readings, held.length, call.scaling, call.kwargs))
+        every = all_readings = list(every)
+        layer.receive(reading.received(all_readings, layer.length, call.scaling, call.kwargs))
     outputs = [
         call.inner(
             module,
@@ -112,8 +112,47 @@ def _attend(layer: HeldLayer, module: nn.Module, query: Tensor, call: Call, step
             scaling=call.scaling,
             **call.kwargs,
         )
-        for r in readings
+        for r in every
     ]
     if len(outputs) == 1:
         return outputs[0]
     return torch.cat([output for output, _ in outputs], dim=1), None
+
+
+def _blocks(layer: HeldLayer, query: Tensor, step: Step) -> Iterator[tuple[Tensor, Held, Step]]:
+    """Queries that share one selection, what is held up to the last of them, and their part of the step."""
+    num = step.num_queries
+    size = min((p.block for p in layer.parts.attend if isinstance(p, AttendByBlock)), default=num)
+    if size >= num:
+        yield query, layer.view, step
+        return
+    for start in range(0, num, size):
+        rows = slice(start, min(start + size, num))
+        ids = None if step.ids is None else step.ids[:, rows]
+        part = replace(step, ids=ids, positions=step.positions[:, rows], seen=step.seen + start)
+        yield query[:, :, rows], HeldUpTo(layer.view, layer.length - num + rows.stop, part.seen), part
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What ATTEND parts answer: the result itself, indices [B|1, H|1, m], or a mask [B|1, H|1, Q, n]."""
+
+    output: Tensor | None = None
+    index: Tensor | None = None
+    mask: Tensor | None = None
+
+
+def _chosen(layer: HeldLayer, query: Tensor, held: Held, scaling: float, step: Step) -> Chosen:
+    index = mask = None
+    for part in layer.parts.attend:
+        if isinstance(part, AttendCompute):
+            output = part.compute(query, held, reading.allowed(layer, step, held.positions), scaling, step)
+            if output is not None:
+                return Chosen(output)
+        if isinstance(part, AttendSelect) and not (isinstance(part, AttendChoose) and step.num_queries > 1):
+            index = part.select(query, held, step)
+        elif isinstance(part, AttendChoose):
+            mask = part.choose(query, held, step)
+    if index is None and held.length < layer.length:
+        index = torch.arange(held.length, device=query.device)[None, None]
+    return Chosen(index=index, mask=mask)

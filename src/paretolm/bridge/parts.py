@@ -45,6 +45,7 @@ class LayerHeld(Held):
 
     def __init__(self, layer: HeldLayer) -> None:
         self._layer = layer
+        self.turn: Callable[[Tensor, Tensor], Tensor] | None = None  # set by attention
 
     @property
     def layer(self) -> int:
@@ -68,3 +69,39 @@ class LayerHeld(Held):
 
     def values(self, index: Tensor | None = None) -> Tensor:
         return self._layer.value_store.read(index)
+
+    def turned(self, x: Tensor, by: Tensor) -> Tensor:
+        assert self.turn is not None, "nothing was attended to yet"
+        return self.turn(x, by)
+
+
+class HeldUpTo(Held):
+    """What a layer holds up to the last query of a block; what stands behind it belongs to later queries."""
+
+    def __init__(self, whole: Held, length: int, seen: int) -> None:
+        self._whole, self._length, self._seen = whole, length, seen
+
+    @property
+    def layer(self) -> int:
+        return self._whole.layer
+
+    @property
+    def length(self) -> int:
+        return self._length
+
+    @property
+    def seen(self) -> int:
+        return self._seen
+
+    @property
+    def positions(self) -> Tensor:
+        return self._whole.positions[..., : self._length]
+
+    def keys(self, index: Tensor | None = None) -> Tensor:
+        return self._whole.keys()[:, :, : self._length] if index is None else self._whole.keys(index)
+
+    def values(self, index: Tensor | None = None) -> Tensor:
+        return self._whole.values()[:, :, : self._length] if index is None else self._whole.values(index)
+
+    def turned(self, x: Tensor, by: Tensor) -> Tensor:
+        return self._whole.turned(x, by)

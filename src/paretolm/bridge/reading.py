@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..contracts import AttendMask, Band, LayerInputs, Step
 from ..errors import CallError
-from .layer import HeldLayer
+from .layer import HeldLayer, gather_positions
 from .rope import rotate
 
 QUERY_BLOCK = 256  # queries of a long forward that are masked and read together
@@ -32,6 +32,12 @@ class InForce:
     stop_at: int | None = None
     stopped: list[LayerInputs] = field(default_factory=list)
 
+    def turn(self, x: Tensor, by: Tensor) -> Tensor:
+        """x [B, H, m, D] turned by [B|1, H|1, m] positions. Raises CallError where the model has no rotary ones."""
+        if self.inv_freq is None:
+            raise CallError("positions can only be changed where the model has rotary embeddings")
+        return rotate(x, by, self.inv_freq(), self.halves)
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -46,35 +52,40 @@ class Reading:
 
 
 def plan(
-    layer: HeldLayer, query: Tensor, positions: Tensor, index: Tensor | None, force: InForce, step: Step
+    layer: HeldLayer, query: Tensor, index: Tensor | None, chosen: Tensor | None, force: InForce, step: Step
 ) -> Iterator[Reading]:
     """One reading, or several of QUERY_BLOCK queries each where a long forward sees only some of the keys.
 
-    positions [B|1, H|1, m] of the entries that `index` selects (None: all)."""
+    index [B|1, H|1, m]: the entries read (None: all); chosen [B|1, H|1, Q, n]: which of them each query reads."""
+    held = layer.view.positions
+    positions = held if index is None else gather_positions(held, index)
     keys, values = layer.view.keys(index), layer.view.values(index)
-    if _plain(layer, step, positions, index):
+    if chosen is None and _plain(layer, step, positions, index):
         yield _read(layer, query, Columns(keys, values, positions, None), force, step, masked=False)
         return
     size = step.num_queries
     if size <= QUERY_BLOCK or index is not None or step.tree is not None:
-        yield _read(layer, query, Columns(keys, values, positions, index), force, step)
+        yield _read(layer, query, Columns(keys, values, positions, index, chosen), force, step)
         return
     for start in range(0, size, QUERY_BLOCK):
         rows = slice(start, start + QUERY_BLOCK)
         part = replace(step, positions=step.positions[:, rows])
         seen = _seen_columns(layer, part, positions)
-        columns = Columns(keys[:, :, seen], values[:, :, seen], positions[..., seen], _numbers(seen, positions))
+        picked = None if chosen is None else chosen[:, :, rows][..., seen]
+        columns = Columns(keys[:, :, seen], values[:, :, seen], positions[..., seen], _numbers(seen, positions), picked)
         yield _read(layer, query[:, :, rows], columns, force, part)
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Keys and values that may be read, with their positions and the held entries they are (None: all in order)."""
+    """Keys and values that may be read, with their positions and the held entries they are (None: all in order);
+    chosen [B|1, H|1, Q, m]: which of them each query reads (None: all)."""
 
     keys: Tensor
     values: Tensor
     positions: Tensor
     source: Tensor | None
+    chosen: Tensor | None = None
 
 
 def _seen_columns(layer: HeldLayer, step: Step, positions: Tensor) -> Tensor | slice:
@@ -92,7 +103,7 @@ def _read(
     layer: HeldLayer, query: Tensor, columns: Columns, force: InForce, step: Step, masked: bool = True
 ) -> Reading:
     positions = columns.positions
-    visible = allowed(layer, step, positions) if masked else None
+    visible = _visible(layer, step, columns) if masked else None
     plain = Reading(query, columns.keys, columns.values, _for_eager(visible, step, positions, force), columns.source)
     if layer.parts.index is None:
         return plain
@@ -100,8 +111,6 @@ def _read(
     shifts = [_shift(band, step.positions, positions) for band in bands]
     if not any(bool(q.any()) or bool(k.any()) for q, k in shifts):
         return plain
-    if force.inv_freq is None:
-        raise CallError("positions can only be changed where the model has rotary embeddings")
     if visible is None:
         visible = allowed(layer, step, positions)
     return _placed(query, columns, visible, list(zip(bands, shifts, strict=True)), force, step)
@@ -145,6 +154,15 @@ def allowed(layer: HeldLayer, step: Step, positions: Tensor) -> Tensor:
     return visible if step.padding is None else visible | _dropped(step)
 
 
+def _visible(layer: HeldLayer, step: Step, columns: Columns) -> Tensor:
+    """`allowed`, and what each query chose."""
+    visible = allowed(layer, step, columns.positions)
+    if columns.chosen is None:
+        return visible
+    visible = visible & columns.chosen
+    return visible if step.padding is None else visible | _dropped(step)
+
+
 def _dropped(step: Step) -> Tensor:
     """Padding queries [B, 1, Q, 1]: they read anything, since their result is dropped and NaN would spread."""
     return (step.positions < 0)[:, None, :, None]
@@ -166,17 +184,16 @@ def _placed(
 ) -> Reading:
     """Each band at its positions. One query: its turn goes onto the keys. Several queries and bands: the head is
     widened by a copy a band, zero where a key is not of that band, so that one attention call serves all."""
-    assert force.inv_freq is not None
-    inv_freq, single = force.inv_freq(), query.shape[2] == 1
+    single = query.shape[2] == 1
     keys, masks, values, sources, queries = [], [], [], [], []
     numbers = torch.arange(columns.keys.shape[2], device=query.device)
     for band, (by_query, by_key) in bands:
         cut = band.keys if band.keys is not None else slice(None)
         by = by_key - by_query if single else by_key
         own = columns.keys[:, :, cut]
-        keys.append(rotate(own, by, inv_freq, force.halves) if bool(by.any()) else own)
+        keys.append(force.turn(own, by) if bool(by.any()) else own)
         turned = not single and bool(by_query.any())
-        queries.append(rotate(query, by_query, inv_freq, force.halves) if turned else query)
+        queries.append(force.turn(query, by_query) if turned else query)
         mask = visible[..., cut] if band.allowed is None else visible[..., cut] & band.allowed
         masks.append(mask if step.padding is None else mask | _dropped(step))
         values.append(columns.values[:, :, cut])

@@ -5,6 +5,8 @@ way. view: the model as a plan sees it. cost: predicted bytes. knobs: fields, ra
 """
 
 from .cache_parts import (
+    AttendByBlock,
+    AttendChoose,
     AttendCompute,
     AttendMask,
     AttendPart,
@@ -45,6 +47,8 @@ from .view import LayerView, Linear, ModelView, Rope
 __all__ = [
     "WHOLE",
     "Artifact",
+    "AttendByBlock",
+    "AttendChoose",
     "AttendCompute",
     "AttendMask",
     "AttendPart",

@@ -46,6 +46,9 @@ class Held(Protocol):
         ...
 
     def values(self, index: Tensor | None = None) -> Tensor: ...
+    def turned(self, x: Tensor, by: Tensor) -> Tensor:
+        """Queries or keys x [B, H, m, D] of this layer as they would be `by` [B|1, H|1, m] positions further on."""
+        ...
 
 
 # --- INDEX ----------------------------------------------------------------------------------------
@@ -86,7 +89,25 @@ class AttendMask(Protocol):
 @runtime_checkable
 class AttendSelect(Protocol):
     def select(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
-        """[B|1, H|1, m] ascending indices of the held entries to read; None reads all."""
+        """[B|1, H|1, m] ascending indices of the held entries to read, by every query asked for; None reads all."""
+        ...
+
+
+@runtime_checkable
+class AttendByBlock(AttendSelect, Protocol):
+    """A selection for every `block` queries of a long forward: `select` is asked for one block after the other, with
+    what is held up to the block's last query."""
+
+    @property
+    def block(self) -> int: ...
+
+
+@runtime_checkable
+class AttendChoose(Protocol):
+    """A selection for every query. A part that has `select` too is asked for that where there is one query."""
+
+    def choose(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
+        """[B|1, H|1, Q, n] True where a query reads a held entry (on top of causality); None is all."""
         ...
 
 
@@ -97,7 +118,7 @@ class AttendCompute(Protocol):
         ...
 
 
-AttendPart = AttendMask | AttendSelect | AttendCompute
+AttendPart = AttendMask | AttendSelect | AttendChoose | AttendCompute
 
 
 # --- KEEP ----------------------------------------------------------------------------------------
