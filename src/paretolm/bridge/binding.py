@@ -15,6 +15,7 @@ from ..contracts import DecodePart, LayerInputs, LogitsPart, ModelView, Moment, 
 from ..errors import CallError
 from . import attention, modules
 from .cache import HeldCache
+from .feedback import settle_waiting
 from .layer import HeldLayer
 from .parts import LayerParts
 from .reading import InForce
@@ -40,6 +41,8 @@ class Binding:
         self.forwards = 0
         self.tokens_read = 0  # that went through a forward, of all rows
         self.hidden: Tensor | None = None
+        self.all_logits = False  # a part wants the logits of every token, whatever the call asks for
+        self.cache: HeldCache | None = None  # of the forward under way
         self.moment: Moment | None = None  # set by a stream; otherwise read off the cache
         self.tree: Tensor | None = None
         self.spans: dict[str, tuple[int, int]] = {}
@@ -68,6 +71,7 @@ class Binding:
         handles = [
             self.base.register_forward_pre_hook(self._before, with_kwargs=True),
             self.base.register_forward_hook(self._after, with_kwargs=True, always_call=True),
+            self.model.register_forward_pre_hook(self._before_head, with_kwargs=True),
             self.model.register_forward_hook(self._after_head, with_kwargs=True),
         ]
         for handle in handles:
@@ -92,7 +96,8 @@ class Binding:
         """A fresh cache for one request; `make` gives other parts than the recipe's."""
         if make is None:
             make = self.new_request() if self.new_request is not None else lambda _: LayerParts()
-        layers = {index: HeldLayer(index, make(index)) for index in sorted(self.view.full_layers)}
+        inv_freq = self._force.inv_freq
+        layers = {index: HeldLayer(index, make(index), inv_freq) for index in sorted(self.view.full_layers)}
         return HeldCache(self.model.config.get_text_config(), layers)
 
     def state_tensors(self) -> list[Tensor]:
@@ -108,7 +113,7 @@ class Binding:
             return None
         cache = call.get("past_key_values")
         if self._own:
-            call["past_key_values"] = cache = self._own_cache(call, cache)
+            call["past_key_values"] = self.cache = cache = self._own_cache(call, cache)
         step = self._step(call, cache)
         self._leave.enter_context(entering(step))
         token = attention.enter_attention(self._force)
@@ -178,9 +183,22 @@ class Binding:
             self.hidden = hidden = output.last_hidden_state if hasattr(output, "last_hidden_state") else output[0]
             self.tokens_read += hidden.shape[0] * hidden.shape[1]
 
-    def _after_head(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
-        if not self.logits_parts or self._force.stop_at is not None:
+    def _before_head(self, _: nn.Module, args: Any, kwargs: dict[str, Any]) -> Any:
+        if not self.all_logits:
             return None
+        return args, {name: value for name, value in kwargs.items() if name != "logits_to_keep"}
+
+    def _after_head(self, _: nn.Module, args: Any, kwargs: Any, output: Any) -> Any:
+        if self._force.stop_at is not None:
+            return None
+        if self.logits_parts:
+            self._change_logits(kwargs, output)
+        cache, self.cache = self.cache, None
+        if cache is not None and self.last_step is not None:
+            settle_waiting(self, cache, self.last_step, output.logits)
+        return output
+
+    def _change_logits(self, kwargs: dict[str, Any], output: Any) -> None:
         assert self.hidden is not None
         assert self.last_step is not None
         if self.last_step.ids is None:
@@ -194,7 +212,6 @@ class Binding:
         for part in self.logits_parts:
             logits = part(self.last_step.ids[:, -kept:], self.hidden[:, -kept:], logits)
         output.logits = logits
-        return output
 
     # --- runs of our own ---
 

@@ -19,6 +19,7 @@ class HeldCache(DynamicCache):
             self.layers[index] = layer
         self.held_layers = layers
         self.prompt_length: int | None = None
+        self.prompt: Tensor | None = None  # all its ids [B, P], where they are known while parts of it are read
 
     def kv_tensors(self) -> list[Tensor]:
         """Keys, values and positions, native layers included."""

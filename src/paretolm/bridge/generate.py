@@ -51,7 +51,7 @@ class Generate:
                 kwargs["max_length"] -= given.shape[1] - ids.shape[1]
         cache, part, port = self.open_request()
         if cache is not None:
-            cache.prompt_length = ids.shape[1]
+            cache.prompt, cache.prompt_length = ids, ids.shape[1]
             kwargs["past_key_values"] = cache
         if kwargs.get("stop_strings") and "tokenizer" not in kwargs:
             kwargs["tokenizer"] = self.tokenizer

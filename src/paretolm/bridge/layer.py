@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,6 +13,8 @@ from ..contracts import Kept, Observed, Step
 from ..contracts.step import current_step
 from ..errors import CallError
 from .parts import LayerHeld, LayerParts
+from .ragged_store import RaggedStore
+from .snapshot import LayerSnapshot
 
 
 class Handle:
@@ -25,18 +26,20 @@ class Handle:
 
 
 class HeldLayer(CacheLayerMixin):
-    """One full-attention layer. `seen` counts tokens that went through, `length` the entries held."""
+    """One full-attention layer. `seen` counts tokens that went through, `length` the entries held; inv_freq: by how
+    much the model turns queries and keys."""
 
     is_sliding = False
     supports_early_init = False
 
-    def __init__(self, index: int, parts: LayerParts) -> None:
+    def __init__(self, index: int, parts: LayerParts, inv_freq: Callable[[], Tensor] | None = None) -> None:
         super().__init__()
-        self.index, self.parts = index, parts
+        self.index, self.parts, self.inv_freq = index, parts, inv_freq
         self.key_store, self.value_store = parts.new_store("key"), parts.new_store("value")
-        self.positions: Tensor | None = None  # [B|1, H|1, n] int32
+        self._positions: Tensor | RaggedStore | None = None
         self.seen = 0
         self.drafts = 0  # entries of a verify that no loop has committed yet
+        self.due: Step | None = None  # a forward whose settling waits for its end
         self.queries: Tensor | None = None
         self.query_positions: Tensor | None = None
         self.received: Tensor | None = None
@@ -45,7 +48,14 @@ class HeldLayer(CacheLayerMixin):
 
     @property
     def length(self) -> int:
-        return 0 if self.positions is None else self.positions.shape[-1]
+        """The most that any head holds."""
+        own = self._positions
+        return 0 if own is None else own.length if isinstance(own, RaggedStore) else own.shape[-1]
+
+    @property
+    def positions(self) -> Tensor | None:
+        """[B|1, H|1, n] int32; -1 is padding, also in front of a head that holds fewer entries than others."""
+        return self._positions.read() if isinstance(self._positions, RaggedStore) else self._positions
 
     # --- what transformers asks ---
 
@@ -65,11 +75,12 @@ class HeldLayer(CacheLayerMixin):
         step = current_step()
         if self.drafts:
             raise CallError("the last drafts were neither committed nor dropped before the next forward")
+        if self.due is not None and step.settles:
+            raise CallError("the last forward left out the model's head, whose logits this recipe waits for")
         self.is_initialized = True
         self.key_store.append(key_states)
         self.value_store.append(value_states)
-        new = step.positions[:, None].to(torch.int32)
-        self.positions = new if self.positions is None else _join(self.positions, new)
+        self._append_positions(step.positions[:, None].to(torch.int32))
         if not step.settles:
             self.drafts = key_states.shape[-2]
         return Handle(self, key_states), Handle(self, value_states)
@@ -84,7 +95,7 @@ class HeldLayer(CacheLayerMixin):
         return -1
 
     def reset(self) -> None:
-        self.__init__(self.index, self.parts)  # type: ignore[misc]
+        self.__init__(self.index, self.parts, self.inv_freq)  # type: ignore[misc]
 
     def crop(self, tokens_to_remove: int) -> None:
         if tokens_to_remove == 0 or not self.is_initialized:
@@ -98,7 +109,7 @@ class HeldLayer(CacheLayerMixin):
         self.select_rows(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        rows = 1 if self.positions is None else self._rows()
+        rows = 1 if self._positions is None else self._rows()
         self.select_rows(torch.arange(rows).repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: Tensor) -> None:
@@ -113,8 +124,10 @@ class HeldLayer(CacheLayerMixin):
                 part.select_rows(rows)
         self.key_store.select_rows(rows)
         self.value_store.select_rows(rows)
-        if self.positions is not None and self.positions.shape[0] > 1:
-            self.positions = self.positions[rows]
+        if isinstance(self._positions, RaggedStore):
+            self._positions.select_rows(rows)
+        elif self._positions is not None and self._positions.shape[0] > 1:
+            self._positions = self._positions[rows]
         if self.queries is not None:
             self.queries = self.queries[rows]
         if self.query_positions is not None and self.query_positions.shape[0] > 1:
@@ -123,6 +136,8 @@ class HeldLayer(CacheLayerMixin):
             self.received = self.received[rows]
 
     def _rows(self) -> int:
+        if isinstance(self.key_store, RaggedStore):
+            return self.key_store.rows
         return next(iter(self.key_store.tensors())).shape[0]
 
     # --- what attention reports ---
@@ -132,7 +147,8 @@ class HeldLayer(CacheLayerMixin):
         self.scaling = scaling
         wanted = self.parts.observe
         prompt = step.moment.value.startswith("prefill")
-        if not wanted.queries or not (prompt or wanted.decoding):
+        probed = wanted.probe > 0 and not step.settles
+        if not wanted.queries or not (prompt or wanted.decoding or probed):
             return
         if self.queries is not None:
             queries = torch.cat([self.queries, queries], dim=2)
@@ -152,11 +168,21 @@ class HeldLayer(CacheLayerMixin):
         if not step.settles:
             return
         self.seen += step.num_queries
-        self._decide(step)
+        if self.parts.observe.late:
+            self.due = step
+        else:
+            self._decide(step)
 
-    def _decide(self, step: Step) -> None:
+    def settle_due(self, logits: Tensor) -> None:
+        """What waited for the end of a forward, with its logits [B, Q, V]."""
+        if self.due is not None:
+            step, self.due = self.due, None
+            self._decide(step, logits if self.parts.observe.logits else None)
+
+    def _decide(self, step: Step, logits: Tensor | None = None) -> None:
         if self.parts.keep is not None:
-            observed = Observed(self.queries, self.query_positions, self.received, self.scaling)
+            turned_by = None if self.inv_freq is None else self.inv_freq()
+            observed = Observed(self.queries, self.query_positions, self.received, self.scaling, turned_by, logits)
             kept = self.parts.keep.settle(self.view, observed, step)
             if kept is not None:
                 self._apply(kept)
@@ -185,7 +211,7 @@ class HeldLayer(CacheLayerMixin):
         self.is_initialized = True
         self.key_store.append(snapshot.keys)
         self.value_store.append(snapshot.values)
-        self.positions, self.seen, self.scaling = snapshot.positions, snapshot.seen, snapshot.scaling
+        self._positions, self.seen, self.scaling = snapshot.positions, snapshot.seen, snapshot.scaling
         wanted = self.parts.observe
         if wanted.queries and snapshot.queries is not None:
             self.queries = snapshot.queries[:, :, -wanted.queries :]
@@ -200,50 +226,59 @@ class HeldLayer(CacheLayerMixin):
         )  # fmt: skip
 
     def _apply(self, kept: Kept) -> None:
+        if kept.ragged:
+            self._make_ragged()
         if kept.keys is None or kept.values is None:
             self._keep(kept.index)
         else:
-            self.positions = gather_positions(self.positions, kept.index)  # type: ignore[arg-type]
+            self._positions = gather_positions(self.positions, kept.index)  # type: ignore[arg-type]
             self.key_store, self.value_store = self.parts.new_store("key"), self.parts.new_store("value")
             self.key_store.append(kept.keys)
             self.value_store.append(kept.values)
         if kept.append_keys is not None and kept.append_values is not None and kept.append_positions is not None:
             self.key_store.append(kept.append_keys)
             self.value_store.append(kept.append_values)
-            self.positions = _join(self.positions, kept.append_positions.to(torch.int32))  # type: ignore[arg-type]
+            self._append_positions(kept.append_positions.to(torch.int32))
 
     def _keep(self, index: Tensor) -> None:
         self.key_store.keep(index)
         self.value_store.keep(index)
-        self.positions = gather_positions(self.positions, index)  # type: ignore[arg-type]
+        if isinstance(self._positions, RaggedStore):
+            self._positions.keep(index)
+        else:
+            self._positions = gather_positions(self._positions, index)  # type: ignore[arg-type]
+
+    def _append_positions(self, new: Tensor) -> None:
+        if isinstance(self._positions, RaggedStore):
+            self._positions.append(new)
+        else:
+            self._positions = new if self._positions is None else _join(self._positions, new)
+
+    def _make_ragged(self) -> None:
+        """From now on each head holds as many entries as it keeps. The plan sees to it that the stores are plain."""
+        if isinstance(self._positions, RaggedStore):
+            return
+        assert self._positions is not None
+        keys = self.key_store.read()
+        places = self._positions.expand(*keys.shape[:2], -1)
+        self.key_store, self.value_store = RaggedStore(keys), RaggedStore(self.value_store.read())
+        self._positions = RaggedStore(places, fill=-1)
 
     # --- bytes ---
 
     def kv_tensors(self) -> Iterable[Tensor]:
         yield from self.key_store.tensors()
         yield from self.value_store.tensors()
-        if self.positions is not None:
-            yield self.positions
+        if isinstance(self._positions, RaggedStore):
+            yield from self._positions.tensors()
+        elif self._positions is not None:
+            yield self._positions
 
     def index_tensors(self) -> Iterable[Tensor]:
         yield from (t for t in (self.queries, self.query_positions, self.received) if t is not None)
         for part in self.parts.all():
             if hasattr(part, "tensors"):
                 yield from part.tensors()
-
-
-@dataclass(frozen=True)
-class LayerSnapshot:
-    """A layer as it was before the end of the prompt was settled."""
-
-    keys: Tensor
-    values: Tensor
-    positions: Tensor | None
-    seen: int
-    scaling: float
-    queries: Tensor | None
-    query_positions: Tensor | None
-    received: Tensor | None
 
 
 def _join(old: Tensor, new: Tensor) -> Tensor:

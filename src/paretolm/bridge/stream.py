@@ -16,7 +16,7 @@ from ..errors import CallError
 from .binding import Binding, tree_mask
 from .bytes import held_bytes
 from .cache import HeldCache, native_tensors
-from .layer import LayerSnapshot
+from .snapshot import LayerSnapshot
 
 
 @dataclass(frozen=True)

@@ -128,28 +128,46 @@ AttendPart = AttendMask | AttendSelect | AttendChoose | AttendCompute
 class Observe:
     """What a KEEP part must be shown: the last `queries` queries, and attention received by each key.
 
-    Queries are gathered while the prompt is read, and with `decoding` after it too."""
+    Queries are gathered while the prompt is read, and with `decoding` after it too. With `logits` the part settles
+    after the head, and is shown what came out of it; its edit needs LOGITS_FEEDBACK. With `probe` the last `probe`
+    tokens of the prompt are read after each earlier part of it as if they came next, for their queries, and taken
+    back; then the part settles."""
 
     queries: int = 0
     received: bool = False
     decoding: bool = False
+    logits: bool = False
+    probe: int = 0
+
+    @property
+    def late(self) -> bool:
+        """The part settles when the forward is over, not right after its layer's attention."""
+        return self.logits or self.probe > 0
 
 
 @dataclass(frozen=True)
 class Observed:
     """queries [B, Hq, w, D] (the last w, after RoPE) with positions [B|1, w]; received [B, Hq, n]:
-    attention probability each held key got, summed over the queries since the last settling; scaling."""
+    attention probability each held key got, summed over the queries since the last settling; scaling; inv_freq
+    [D'/2] radians a position by which the model turns queries and keys, None where it does not; logits [B, Q, V] of
+    this forward, where they were asked for."""
 
     queries: Tensor | None
     query_positions: Tensor | None
     received: Tensor | None
     scaling: float
+    inv_freq: Tensor | None = None
+    logits: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class Kept:
     """index [B|1, H|1, m], ascending. keys/values [B, H, m, D] replace the kept ones where a method merges;
-    append_keys/append_values [B, H, a, D] with append_positions [B|1, H|1, a] are added at the end."""
+    append_keys/append_values [B, H, a, D] with append_positions [B|1, H|1, a] are added at the end.
+
+    ragged: heads keep different numbers of entries. index [B, H, m] then has -1 in front of those of a head that
+    keeps fewer, and what is held afterwards is read with padding there (position -1), which costs no bytes. Its edit
+    takes the layer's STORE as well, for only plain tensors can be held like that."""
 
     index: Tensor
     keys: Tensor | None = None
@@ -157,6 +175,7 @@ class Kept:
     append_keys: Tensor | None = None
     append_values: Tensor | None = None
     append_positions: Tensor | None = None
+    ragged: bool = False
 
 
 class KeepPart(Protocol):

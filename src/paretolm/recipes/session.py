@@ -98,6 +98,7 @@ class Session:
         )
         self.binding.install(stack)
         self.binding.logits_parts = self.parts.logits_parts()
+        self.binding.all_logits = Need.LOGITS_FEEDBACK in self.plan.needs
         if "generate" in model.__dict__:
             stack.callback(model.__dict__.__setitem__, "generate", model.__dict__["generate"])
         else:
@@ -141,9 +142,12 @@ class Session:
 
     # --- use ---
 
-    def stream(self) -> Stream:
-        """One text through the cache under this recipe."""
+    def stream(self, prompt: Tensor | None = None) -> Stream:
+        """One text through the cache under this recipe; prompt [1, P]: the whole of what will be read first, for
+        methods that look ahead to its end."""
         self._stream = Stream(self.binding)
+        if isinstance(self._stream.cache, HeldCache):
+            self._stream.cache.prompt = prompt
         return self._stream
 
     def take_cache(self) -> None:
@@ -219,6 +223,7 @@ class Session:
         """Forgets what methods carried from request to request; counters and notes stay."""
         self.parts.forget()
         self.binding.logits_parts = self.parts.logits_parts()
+        self.binding.all_logits = Need.LOGITS_FEEDBACK in self.plan.needs
 
     def rewrite(self, ids: Tensor) -> Prompt:
         """The prompt [1, T] as PROMPT methods hand it on."""

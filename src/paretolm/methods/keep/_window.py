@@ -47,9 +47,10 @@ def equal_rows(wanted: Tensor) -> Tensor | None:
 
 
 def num_dropped(positions: Tensor, index: Tensor) -> int:
-    """Real entries of the fullest row that `index` leaves out; padding does not count."""
+    """Real entries of the fullest row that `index` leaves out; padding does not count, and -1 is no entry."""
     real = (positions >= 0).expand(*torch.broadcast_shapes(positions.shape[:2], index.shape[:2]), -1)
-    return int((real.sum(-1) - real.gather(-1, index.expand(*real.shape[:2], -1)).sum(-1)).max())
+    index = index.expand(*real.shape[:2], -1)
+    return int((real.sum(-1) - (real.gather(-1, index.clamp(min=0)) & (index >= 0)).sum(-1)).max())
 
 
 @dataclass

@@ -15,7 +15,6 @@ from paretolm.contracts import (
     Cost,
     Edit,
     Held,
-    Interval,
     Kept,
     Method,
     ModelView,
@@ -30,7 +29,7 @@ from paretolm.contracts import (
     knob,
 )
 
-from ._cost import SCORE_BYTES, holding
+from ._cost import holding, received_bytes
 from ._ranking import top
 
 
@@ -124,18 +123,8 @@ class H2O(Method):
     def cost(self, view: ModelView, tokens: int, before: Cost) -> Cost:
         capacity = self.budget.tokens(tokens)
         cost = before.with_layers(view.full_layers, lambda layer: holding(layer, capacity, per_head=True))
-        return replace(cost, index_bytes=cost.index_bytes + self._score_bytes(view, tokens))
-
-    def _score_bytes(self, view: ModelView, tokens: int) -> Interval:
-        """Scores of the kept entries; where nothing is evicted, attention received since (a row a query head)."""
-        capacity = self.budget.tokens(tokens)
         layers = [view.layers[i] for i in view.full_layers]
-        received = SCORE_BYTES * min(tokens, capacity) * sum(layer.num_heads for layer in layers)
-        if tokens <= capacity:
-            return Interval.exact(received)
-        scores = SCORE_BYTES * capacity * sum(layer.num_kv_heads for layer in layers)
-        idle = capacity > self.budget.tokens(tokens - 1)  # the budget grew by this token, so none had to go
-        return Interval(scores, scores + received if idle else scores)
+        return replace(cost, index_bytes=cost.index_bytes + received_bytes(layers, self.budget, tokens))
 
     def chunk(self, tokens: int) -> int | None:
         return max(1, self.budget.tokens(tokens) // 8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -14,25 +14,19 @@ from paretolm.contracts import (
     Budget,
     Cost,
     Edit,
-    Held,
-    Kept,
     Method,
     ModelView,
-    Moment,
     Need,
     Observe,
-    Observed,
-    OpenContext,
     Phase,
     Slot,
-    Step,
     knob,
 )
 from paretolm.errors import RecipeError
 
 from ._cost import holding
+from ._prompt import PromptKeep, Text
 from ._ranking import top
-from ._window import num_dropped
 
 POOLINGS = ("avgpool", "maxpool")
 
@@ -69,51 +63,27 @@ def select(
     return torch.cat([chosen, window], dim=-1)
 
 
-@dataclass
-class SnapKVKeep:
-    """Acts once, at the end of the prompt; a padded batch is decided row by row, each as if it were alone."""
+def window_of(capacity: int, window_size: int) -> int:
+    """Queries that vote and stay; a short prompt's budget leaves no room for all of them."""
+    return min(window_size, max(1, capacity // 2))
 
-    ctx: OpenContext
+
+@dataclass
+class SnapKVKeep(PromptKeep):
+    """The window is `window_size` queries, or half of the budget where that is less."""
+
     method: SnapKV
-    observe: Observe = field(init=False)
 
     def __post_init__(self) -> None:
         self.observe = Observe(queries=self.method.window_size)
 
-    def visible(self, query_positions: Tensor, key_positions: Tensor) -> Tensor | None:
-        return None
+    def size(self, length: int) -> int:
+        return self.method.budget.tokens(length)
 
-    def settle(self, held: Held, observed: Observed, step: Step) -> Kept | None:
-        if step.moment is not Moment.PREFILL_END:
-            return None
-        lengths = (held.positions[:, 0] >= 0).sum(-1).tolist()
-        padding = [0] if step.padding is None else step.padding.tolist()
-        budgets = [self.method.budget.tokens(held.seen - row) for row in padding]
-        sizes = [min(length, budget) for length, budget in zip(lengths, budgets, strict=True)]
-        if max(sizes) == held.length:
-            return None
-        assert observed.queries is not None
-        index = self._index(held.keys(), observed.queries, observed.scaling, lengths, sizes)
-        self.ctx.count("tokens_evicted", num_dropped(held.positions, index))
-        return Kept(index)
-
-    def _index(self, keys: Tensor, queries: Tensor, scaling: float, lengths: list[int], sizes: list[int]) -> Tensor:
-        """[B, H, max(sizes)]; a row that keeps fewer is filled with padding, which comes first."""
-        if len(lengths) == 1:
-            return self._row(keys, queries, scaling, sizes[0])
-        n, rows = keys.shape[2], []
-        for row, (length, size) in enumerate(zip(lengths, sizes, strict=True)):
-            one = slice(row, row + 1)
-            own = self._row(keys[one, :, n - length :], queries[one, :, -length:], scaling, size) + n - length
-            fill = torch.arange(max(sizes) - size, device=keys.device).expand(*own.shape[:2], -1)
-            rows.append(torch.cat([fill, own], dim=-1))
-        return torch.cat(rows)
-
-    def _row(self, keys: Tensor, queries: Tensor, scaling: float, size: int) -> Tensor:
-        if size == keys.shape[2]:
-            return torch.arange(size, device=keys.device).expand(*keys.shape[:2], -1)
-        window = min(queries.shape[2], max(1, size // 2))  # a short prompt leaves no room for the whole window
-        return select(queries[:, :, -window:], keys, scaling, size, self.method.kernel_size, self.method.pooling)
+    def choose(self, text: Text, size: int) -> Tensor:
+        window = window_of(self.method.budget.tokens(text.length), self.method.window_size)
+        queries, knobs = text.queries[:, :, -window:], (self.method.kernel_size, self.method.pooling)
+        return select(queries, text.keys, text.scaling, size, *knobs)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,11 +110,11 @@ class SnapKV(Method):
 
     def validate(self) -> None:
         if self.kernel_size % 2 == 0:
-            raise RecipeError(f"snapkv: kernel_size must be odd, not {self.kernel_size}")
+            raise RecipeError(f"{self.name}: kernel_size must be odd, not {self.kernel_size}")
         fixed = self.budget.fixed
         if fixed is not None and fixed <= self.window_size:
             raise RecipeError(
-                f"snapkv: window_size={self.window_size} leaves nothing of budget={self.budget} to select; "
+                f"{self.name}: window_size={self.window_size} leaves nothing of budget={self.budget} to select; "
                 "make the budget larger than the window"
             )
 

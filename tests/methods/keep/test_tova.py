@@ -1,0 +1,62 @@
+"""TOVA: what leaves, by hand, and what is held at every step."""
+
+import pytest
+import torch
+
+import paretolm
+from paretolm.contracts import Budget, Moment, Observed, Step
+from paretolm.errors import CallError
+from paretolm.methods.keep.tova import TOVA, TOVAKeep
+from tests.contract.spec import LawSpec
+from tests.contract.tiny import text, tiny
+from tests.methods.keep.fakes import FakeContext, FakeHeld, positions
+
+LAWS = LawSpec(neutral="tova(budget=100%)", acts="tova(budget=25%)")
+
+
+def settle(budget, keys, query, moment=Moment.DECODE):
+    part, n = TOVAKeep(FakeContext(), Budget(budget, "tok")), keys.shape[2]
+    shown = Observed(query, None, None, 1.0)
+    return part, part.settle(FakeHeld(positions(range(n)), n, keys), shown, Step(None, torch.zeros(1, 1), moment, 0))
+
+
+def test_by_hand():
+    """A query along the first axis; keys 1 and 3 point away from it."""
+    keys = torch.tensor([2.0, -1, 1, -2, 0])[None, None, :, None] * torch.tensor([1.0, 0])
+    part, kept = settle(3, keys, torch.tensor([1.0, 0])[None, None, None])
+    assert kept.index.tolist() == [[[0, 2, 4]]]
+    assert part.ctx.counts["tokens_evicted"] == 2
+
+
+def test_the_newest_and_the_first_token_have_no_privilege():
+    keys = torch.tensor([-2.0, 1, 1, 1, -1])[None, None, :, None] * torch.tensor([1.0, 0])
+    _, kept = settle(3, keys, torch.tensor([1.0, 0])[None, None, None])
+    assert kept.index.tolist() == [[[1, 2, 3]]]
+
+
+def test_nothing_leaves_while_the_prompt_is_read():
+    assert settle(2, torch.ones(1, 1, 6, 2), torch.ones(1, 1, 1, 2), Moment.PREFILL)[1] is None
+
+
+@pytest.mark.parametrize("line", ["tova(budget=25%)", "tova(budget=30tok)"])
+def test_bytes_lie_in_the_prediction_at_every_step(line):
+    lm, recipe, ids = tiny(), paretolm.recipe(line), text(48)
+    with recipe.apply(lm) as session, torch.inference_mode():
+        stream = session.stream()
+        stream.read(ids[:, :40], last=True)
+        for t in range(40, 48):
+            stream.step(ids[:, t : t + 1])
+            cost = recipe.cost(lm.view, t + 1)
+            assert stream.kv_bytes in cost.kv_bytes
+            assert stream.index_bytes in cost.index_bytes
+
+
+def test_only_few_tokens_a_forward_mean_this_method():
+    assert TOVA(budget=Budget(64, "tok")).chunk(1000) == 8
+
+
+def test_a_padded_batch_is_refused():
+    mask = torch.ones(2, 12, dtype=torch.long)
+    mask[1, :3] = 0
+    with paretolm.recipe("tova").apply(tiny()) as session, pytest.raises(CallError, match="tova gives up"):
+        session.lm.model(text(12, batch=2), attention_mask=mask)
