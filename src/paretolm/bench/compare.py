@@ -20,6 +20,7 @@ from .progress import Progress
 from .records.store import Store
 from .results.assemble import assemble
 from .results.types import Comparison
+from .sweep import Sweep
 from .until import Sure
 
 
@@ -38,6 +39,9 @@ def compare(
     limit: int | None = None,
     chunk: int | None = None,
     title: str = "",
+    shelves: Sequence[str] = (),
+    budgets: Sequence[str] = (),
+    context: int | None = None,
     until_sure: bool = False,
     margin: float | None = None,
     alpha: float | None = None,
@@ -48,7 +52,8 @@ def compare(
     recipes: lines, paths of .toml files or Recipe objects; by default one or two of every family. tasks: names
     with knobs, suites of them ('llm-kick'), and 'speed' and 'memory'. text: a file or directory, by default the
     embedded sample. output: where results are kept; what is there already under the same conditions is not
-    measured again. limit: items a task at most. chunk: tokens a forward of scored text at most. title: heads the
+    measured again. shelves, budgets: every method of a shelf ('keep', 'attend/masks') at each budget ('10%'), beside
+    the recipes; context: tokens of a text, where no tasks are given. limit: items a task at most. chunk: tokens a forward of scored text at most. title: heads the
     report. until_sure: a recipe is scored on a task only until its difference from the untouched model is known to
     lie within `margin` (in the unit of the task's first metric; by default 0.01) or beyond it; `alpha` (by default
     0.05) is the chance that any of these decisions on a task is wrong.
@@ -70,6 +75,7 @@ def compare(
         chunk=chunk,
         title=title,
         sure=asked_sure(until_sure, margin, alpha),
+        sweep=Sweep(tuple(shelves), tuple(budgets), context),
     )
     return run(request, progress or Progress())
 
@@ -123,8 +129,14 @@ def _plan(desk: Desk) -> Table:
     """Raises UserError where the request cannot be met: a recipe or task that cannot be read, nothing that fits."""
     request = desk.request
     trained = desk.model["trained_length"]
-    wanted = [DENSE, *(request.recipes or default_recipes(trained))]
-    asked = list(suites.expand(request.tasks, trained)) or default_tasks(trained, desk.model["rope"])
+    swept = request.sweep.recipes(trained)
+    given = [*request.recipes, *swept.lines]
+    wanted = [DENSE, *(given or default_recipes(trained))]
+    asked = (
+        list(suites.expand(request.tasks, trained))
+        or request.sweep.tasks(trained)
+        or default_tasks(trained, desk.model["rope"])
+    )
     recipes, tasks = desk.describe(list(dict.fromkeys(wanted)), list(dict.fromkeys(asked)))
     for facts in recipes.values():
         if "error" in facts:
@@ -136,7 +148,7 @@ def _plan(desk: Desk) -> Table:
         raise ConflictError(others[0]["conflict"])
     params = {"limit": request.limit, "chunk": request.chunk}
     cells = list(make_cells(desk.conditions, recipes, tasks, params, desk.source.data_hash))
-    return Table(recipes, tasks, cells)
+    return Table(recipes, tasks, cells, (*swept.notes, *request.sweep.doubts(trained)))
 
 
 def _first(recipes: Mapping[str, Mapping[str, Any]], hash_: str) -> str:

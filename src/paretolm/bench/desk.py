@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -21,6 +21,7 @@ from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
 from .records.record import make_record
 from .records.store import Scored, Store
+from .sweep import Sweep
 from .until import Docket, Job, Sure
 from .workers.crew import Crew, crew_size
 from .workers.process_cells import measure_process_cell, process_facts
@@ -47,6 +48,7 @@ class Request:
     chunk: int | None = None
     title: str = ""
     sure: Sure | None = None  # scoring ends where a recipe is decided
+    sweep: Sweep = field(default_factory=Sweep)
 
     @property
     def opening(self) -> dict[str, Any]:

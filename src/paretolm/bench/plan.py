@@ -73,6 +73,7 @@ class Table:
     recipes: Mapping[str, Mapping[str, Any]]
     tasks: Mapping[str, Mapping[str, Any]]
     cells: Sequence[Cell]
+    notes: tuple[str, ...] = ()  # for the report
 
     @property
     def names(self) -> dict[str, str]:

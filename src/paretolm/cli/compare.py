@@ -23,6 +23,15 @@ Tasks = Annotated[
     list[str] | None,
     typer.Option("--tasks", "-t", help="perplexity,recall(repeats=5),speed,memory; llm-kick. Repeatable."),
 ]
+Shelf = Annotated[
+    list[str] | None,
+    typer.Option("--shelf", help="Every method of a shelf: keep, attend, attend/masks, prompt, ... Repeatable."),
+]
+Budgets = Annotated[
+    list[str] | None,
+    typer.Option("--budget", help="With --shelf: what a method may hold or read, 10%,25%,256tok. Repeatable."),
+]
+Context = Annotated[int | None, typer.Option(min=64, help="Tokens of a text, of perplexity and recall.")]
 Output = Annotated[
     Path, typer.Option("--output_path", "--output-path", "-o", help="Where results are kept and reused.")
 ]
@@ -55,6 +64,9 @@ def command(
     model: Model = "reference",
     recipe: Recipes = None,
     tasks: Tasks = None,
+    shelf: Shelf = None,
+    budget: Budgets = None,
+    context: Context = None,
     text: Text = None,
     output: Output = Path(".paretolm"),
     report: Report = None,
@@ -81,11 +93,13 @@ def command(
     from ..bench.compare import asked_sure, run
     from ..bench.desk import Request
     from ..bench.progress import progress_for
+    from ..bench.sweep import Sweep
 
     recipes, lines, words = tuple(recipe or ()), tuple(split(tasks or ())), None if text is None else str(text)
+    sweep = Sweep(tuple(split(shelf or ())), tuple(split(budget or ())), context)
     sure = asked_sure(until_sure, margin, alpha)
     request = Request(
-        model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title, sure
+        model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title, sure, sweep
     )
     try:
         found = run(request, progress_for(quiet, verbose))

@@ -123,6 +123,7 @@ class Method(ABC):
     papers: ClassVar[tuple[str, ...]] = ()
     exact: ClassVar[bool] = False
     baseline: ClassVar[bool] = False  # in the catalogue because papers compare with it
+    entries: ClassVar[tuple[str, ...]] = ()  # where there is no budget: the knob that counts entries, those beside it
     fit_knobs: ClassVar[tuple[str, ...]] = ()  # knobs that `fit` reads: another value needs another artifact
 
     def __init_subclass__(cls, **kwargs: Any) -> None:

@@ -117,7 +117,7 @@ def describe(cls: type[Method]) -> MethodInfo:
     summary = first_sentence(inspect.cleandoc(cls.__doc__ or ""))
     shelf = own().shelf(cls.name) if cls.name in own().files else ""
     return MethodInfo(
-        cls.name, shelf, cls.__module__, cls.__name__, cls.papers, cls.exact, cls.baseline, summary, knobs
+        cls.name, shelf, cls.__module__, cls.__name__, cls.papers, cls.exact, cls.baseline, summary, knobs, cls.entries
     )
 
 

@@ -29,7 +29,8 @@ class KnobInfo:
 
 @dataclass(frozen=True)
 class MethodInfo:
-    """A method as people read it. shelf: its folder ('keep', 'attend/masks'); '' for third parties."""
+    """A method as people read it. shelf: its folder ('keep', 'attend/masks'); '' for third parties. entries: as
+    in Method."""
 
     name: str
     shelf: str
@@ -40,6 +41,7 @@ class MethodInfo:
     baseline: bool
     summary: str
     knobs: tuple[KnobInfo, ...]
+    entries: tuple[str, ...] = ()
 
 
 class Source:
@@ -134,7 +136,7 @@ def read_method(root: Path, package: str, module: str, name: str, shelf: str) ->
     """What people must know of the method in `module`, a file below `root`."""
     source = Source(root, package, module)
     cls = source.method()
-    facts: dict[str, Any] = {"papers": (), "exact": False, "baseline": False}
+    facts: dict[str, Any] = {"papers": (), "exact": False, "baseline": False, "entries": ()}
     knobs: dict[str, KnobInfo] = {}
     for owner, ancestor in source.lineage(cls):
         for node in ancestor.body:

@@ -69,7 +69,7 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
         computed=desk.measured,
         reused=sum(bool(c.key) for c in table.cells) - desk.measured,
         store=str(desk.request.store_path),
-        notes=tuple(desk.source.notes),
+        notes=(*desk.source.notes, *table.notes),
         title=desk.request.title,
         atlas=atlases(desk, table, {t: r.typed for t, r in zip(table.recipes, recipes, strict=True)}, measured),
         **_apart(desk, table, recipes, tasks, measured),

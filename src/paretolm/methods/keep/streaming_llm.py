@@ -66,6 +66,7 @@ class StreamingLLM(Method):
     """
 
     papers: ClassVar[tuple[str, ...]] = ("2309.17453",)
+    entries: ClassVar[tuple[str, ...]] = ("window", "sinks")
 
     sinks: int = knob(4, low=0, help="first tokens that stay (start_size)")
     window: int = knob(1020, low=2, help="last tokens a query reads, itself included (recent_size + 1)")

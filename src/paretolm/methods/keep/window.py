@@ -23,6 +23,7 @@ class Window(Method):
 
     papers: ClassVar[tuple[str, ...]] = ("2004.05150",)
     baseline: ClassVar[bool] = True
+    entries: ClassVar[tuple[str, ...]] = ("window",)
 
     window: int = knob(1024, low=2, help="tokens a query reads, itself included (w)")
 

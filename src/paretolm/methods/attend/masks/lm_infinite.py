@@ -88,6 +88,7 @@ class LMInfinite(Method):
     """
 
     papers: ClassVar[tuple[str, ...]] = ("2308.16137",)
+    entries: ClassVar[tuple[str, ...]] = ("n_local", "n_global")
 
     n_global: int = knob(10, low=0, help="first tokens that stay readable (n_global)")
     n_local: int | None = knob(None, low=2, help="nearest tokens, the reading one included; none: the trained length")
