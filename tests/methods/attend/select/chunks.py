@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 
 import paretolm
+from paretolm.bridge.rope import rotate
 from paretolm.contracts import Moment, Step
 from tests.contract.tiny import text, tiny
+
+FREQUENCIES = torch.tensor([1.0, 0.1])
 
 
 def logits_of(line: str, chunk: int, prompt: int = 40, length: int = 96) -> tuple[Tensor, dict[str, int]]:
@@ -48,6 +51,9 @@ class FakeHeld:
 
     def keys(self, index: Tensor | None = None) -> Tensor:
         return self.own if index is None else self.own[:, :, index[0, 0]]
+
+    def turned(self, x: Tensor, by: Tensor) -> Tensor:
+        return rotate(x, by, FREQUENCIES)
 
 
 def tensors(num_queries: int, length: int, *, heads: int = 2, group: int = 2, dim: int = 4, seed: int = 0):

@@ -161,7 +161,8 @@ class Quest(Method):
             make=lambda ctx: QuestPages(ctx, self),
             phase=Phase.AFTER,
             needs=frozenset({Need.QUERIES}),
-            breaks=frozenset({Need.PADDING}),
+            # in a draft tree the page a query stands in depends on the drafts beside it
+            breaks=frozenset({Need.PADDING, Need.TREE}),
         )
 
     def cost(self, view: ModelView, tokens: int, before: Cost) -> Cost:
