@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import chain
 from typing import Any
 
@@ -83,6 +84,11 @@ class Call:
     scaling: float
     kwargs: dict[str, Any]
 
+    @property
+    def plain(self) -> bool:
+        """Softmax of scaled products, and nothing else."""
+        return self.kwargs.get("softcap") is None and self.kwargs.get("s_aux") is None
+
 
 def inner_function(module: nn.Module, name: str) -> Callable[..., Any]:
     """The attention implementation `name` as this module's model file resolves it."""
@@ -94,7 +100,7 @@ def _attend(layer: HeldLayer, module: nn.Module, query: Tensor, call: Call, step
     """[B, Q, Hq, D] and what the attention in force gives beside it."""
     readings: list[Iterable[reading.Reading]] = []
     for own, view, part in _blocks(layer, query, step):
-        found = _chosen(layer, own, view, call.scaling, part)
+        found = _chosen(layer, own, view, call, part)
         if found.output is not None:
             return found.output.transpose(1, 2).contiguous(), None
         readings.append(reading.plan(layer, own, found.index, found.mask, call.force, part))
@@ -142,11 +148,12 @@ class Chosen:
     mask: Tensor | None = None
 
 
-def _chosen(layer: HeldLayer, query: Tensor, held: Held, scaling: float, step: Step) -> Chosen:
+def _chosen(layer: HeldLayer, query: Tensor, held: Held, call: Call, step: Step) -> Chosen:
     index = mask = None
     for part in layer.parts.attend:
-        if isinstance(part, AttendCompute):
-            output = part.compute(query, held, reading.allowed(layer, step, held.positions), scaling, step)
+        if isinstance(part, AttendCompute) and layer.parts.index is None and call.plain:
+            allowed = partial(reading.beyond_causality, layer, step, held.positions, part)
+            output = part.compute(query, held, allowed, call.scaling, step)
             if output is not None:
                 return Chosen(output)
         if isinstance(part, AttendSelect) and not (isinstance(part, AttendChoose) and step.num_queries > 1):

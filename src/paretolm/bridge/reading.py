@@ -154,6 +154,15 @@ def allowed(layer: HeldLayer, step: Step, positions: Tensor) -> Tensor:
     return visible if step.padding is None else visible | _dropped(step)
 
 
+def beyond_causality(layer: HeldLayer, step: Step, positions: Tensor, part: object) -> Tensor | None:
+    """`allowed`; None where, but for `part`, causality alone hides entries."""
+    others = [mask for mask in _masks(layer) if mask is not part]
+    plain = step.padding is None and step.tree is None
+    if plain and all(mask.visible(step.positions, positions) is None for mask in others):
+        return None
+    return allowed(layer, step, positions)
+
+
 def _visible(layer: HeldLayer, step: Step, columns: Columns) -> Tensor:
     """`allowed`, and what each query chose."""
     visible = allowed(layer, step, columns.positions)

@@ -113,8 +113,13 @@ class AttendChoose(Protocol):
 
 @runtime_checkable
 class AttendCompute(Protocol):
-    def compute(self, queries: Tensor, held: Held, allowed: Tensor, scaling: float, step: Step) -> Tensor | None:
-        """[B, Hq, Q, D] the result itself (allowed: [B|1, H|1, Q, n]); None leaves it to attention in force."""
+    def compute(
+        self, queries: Tensor, held: Held, allowed: Callable[[], Tensor | None], scaling: float, step: Step
+    ) -> Tensor | None:
+        """[B, Hq, Q, D] the result itself; None leaves it to attention in force. Not asked where an INDEX part places
+        the keys, or the model caps its logits or adds sinks to them.
+
+        allowed() is [B|1, H|1, Q, n], or None where, but for this part, causality alone hides entries."""
         ...
 
 
