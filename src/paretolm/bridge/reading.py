@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contracts import AttendMask, Band, LayerInputs, Step
+from ..contracts import AttendMask, Band, IndexSharper, LayerInputs, Step
 from ..errors import CallError
 from .layer import HeldLayer, gather_positions
 from .rope import rotate
@@ -104,6 +104,7 @@ def _read(
 ) -> Reading:
     positions = columns.positions
     visible = _visible(layer, step, columns) if masked else None
+    query = _sharpened(layer, query, step)
     plain = Reading(query, columns.keys, columns.values, _for_eager(visible, step, positions, force), columns.source)
     if layer.parts.index is None:
         return plain
@@ -114,6 +115,11 @@ def _read(
     if visible is None:
         visible = allowed(layer, step, positions)
     return _placed(query, columns, visible, list(zip(bands, shifts, strict=True)), force, step)
+
+
+def _sharpened(layer: HeldLayer, query: Tensor, step: Step) -> Tensor:
+    by = layer.parts.index.sharper(step.positions) if isinstance(layer.parts.index, IndexSharper) else None
+    return query if by is None else query * by[:, None, :, None].to(query.dtype)
 
 
 def _plain(layer: HeldLayer, step: Step, positions: Tensor, index: Tensor | None) -> bool:

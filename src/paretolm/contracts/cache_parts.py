@@ -76,6 +76,15 @@ class IndexPart(Protocol):
         ...
 
 
+@runtime_checkable
+class IndexSharper(IndexPart, Protocol):
+    """An INDEX part that also says how sharp attention is at each position."""
+
+    def sharper(self, query_positions: Tensor) -> Tensor | None:
+        """[B|1, Q] what each query is multiplied with; None is one. query_positions [B|1, Q]: original positions."""
+        ...
+
+
 # --- ATTEND --------------------------------------------------------------------------------------
 
 

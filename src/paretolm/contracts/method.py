@@ -31,6 +31,7 @@ class OpenContext(Protocol):
     device: torch.device
     dtype: torch.dtype
     artifact: Artifact | None
+    tokenizer: Any  # None where the model came without one
 
     def shared(self, make: Callable[[], T]) -> T:
         """One object for all places of this method, fresh for every request: its state."""

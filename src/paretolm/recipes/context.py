@@ -35,6 +35,7 @@ class Context(OpenContext):
     device: torch.device
     dtype: torch.dtype
     artifact: Artifact | None
+    tokenizer: Any
     ledger: Ledger
     request: dict[str, Any]
     session: dict[str, Any]

@@ -117,6 +117,7 @@ def _put(
             device=lm.model.device,
             dtype=lm.model.dtype,
             artifact=artifact,
+            tokenizer=lm.tokenizer,
             ledger=ledger,
             request={},
             session=session,

@@ -44,6 +44,7 @@ class PartMaker:
             device=self.lm.model.device,
             dtype=self.lm.model.dtype,
             artifact=self._artifacts.get(method_line(method)),
+            tokenizer=self.lm.tokenizer,
             ledger=self.ledger,
             request=self._whole if request is None else request,
             session=self._session,
