@@ -195,7 +195,7 @@ class Binding:
             self._change_logits(kwargs, output)
         cache, self.cache = self.cache, None
         if cache is not None and self.last_step is not None:
-            settle_waiting(self, cache, self.last_step, output.logits)
+            settle_waiting(self, cache, self.last_step, output)
         return output
 
     def _change_logits(self, kwargs: dict[str, Any], output: Any) -> None:

@@ -1,29 +1,33 @@
-"""What waits for the end of a forward: KEEP parts that decide by its logits, or by what the prompt's end asks."""
+"""What waits for the end of a forward: KEEP parts that decide by its logits, or by what tokens to come would look for."""
 
 from __future__ import annotations
 
 from copy import copy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import torch
 from torch import Tensor
 
-from ..contracts import Moment, Step
+from ..contracts import Moment, ProbingPart, Step
 from .cache import HeldCache
 
 if TYPE_CHECKING:
     from .binding import Binding
 
 
-def settle_waiting(binding: Binding, cache: HeldCache, step: Step, logits: Tensor) -> None:
-    """Settles the layers whose KEEP part waited for the end of the forward `step`."""
+def settle_waiting(binding: Binding, cache: HeldCache, step: Step, output: Any) -> None:
+    """Settles the layers whose KEEP part waited for the end of the forward `step`; output has its logits."""
     waiting = [layer for layer in cache.held_layers.values() if layer.due is not None]
-    asked = max((layer.parts.observe.probe for layer in waiting), default=0)
-    if asked and step.moment is Moment.PREFILL and cache.prompt is not None:
-        _probe(binding, cache, cache.prompt[:, -asked:])
+    asking = [layer.parts.keep for layer in waiting if layer.parts.observe.probe]
+    if asking:
+        ids = cast(ProbingPart, asking[0]).probe(cache.prompt, step)
+        if ids is not None:
+            _probe(binding, cache, ids.expand(waiting[0].rows, -1))
     for layer in waiting:
-        layer.settle_due(logits)
+        layer.settle_due(output.logits)
 
 
+@torch.no_grad()
 def _probe(binding: Binding, cache: HeldCache, ids: Tensor) -> None:
     """Reads ids [B, w] as if they came next and takes them back; only what parts observed of them stays."""
     native = {i: copy(layer) for i, layer in enumerate(cache.layers) if i not in cache.held_layers}

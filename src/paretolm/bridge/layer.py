@@ -109,7 +109,7 @@ class HeldLayer(CacheLayerMixin):
         self.select_rows(beam_idx)
 
     def batch_repeat_interleave(self, repeats: int) -> None:
-        rows = 1 if self._positions is None else self._rows()
+        rows = 1 if self._positions is None else self.rows
         self.select_rows(torch.arange(rows).repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: Tensor) -> None:
@@ -135,7 +135,9 @@ class HeldLayer(CacheLayerMixin):
         if self.received is not None:
             self.received = self.received[rows]
 
-    def _rows(self) -> int:
+    @property
+    def rows(self) -> int:
+        """B, once something is held."""
         if isinstance(self.key_store, RaggedStore):
             return self.key_store.rows
         return next(iter(self.key_store.tensors())).shape[0]
@@ -147,12 +149,12 @@ class HeldLayer(CacheLayerMixin):
         self.scaling = scaling
         wanted = self.parts.observe
         prompt = step.moment.value.startswith("prefill")
-        probed = wanted.probe > 0 and not step.settles
+        probed = wanted.probe and not step.settles
         if not wanted.queries or not (prompt or wanted.decoding or probed):
             return
         if self.queries is not None:
             queries = torch.cat([self.queries, queries], dim=2)
-            positions = torch.cat([self.query_positions.expand(positions.shape[0], -1), positions], dim=1)  # type: ignore[union-attr]
+            positions = _join(self.query_positions[:, None], positions[:, None])[:, 0]  # type: ignore[index]
         self.queries = queries[:, :, -wanted.queries :].clone()
         self.query_positions = positions[:, -wanted.queries :].clone()
 
@@ -217,7 +219,10 @@ class HeldLayer(CacheLayerMixin):
             self.queries = snapshot.queries[:, :, -wanted.queries :]
             self.query_positions = snapshot.query_positions[:, -wanted.queries :]  # type: ignore[index]
         self.received = snapshot.received if wanted.received else None
-        self._decide(step)
+        if wanted.late:
+            self.due = step
+        else:
+            self._decide(step)
 
     def snapshot(self) -> LayerSnapshot:
         return LayerSnapshot(

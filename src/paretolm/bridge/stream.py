@@ -16,6 +16,7 @@ from ..errors import CallError
 from .binding import Binding, tree_mask
 from .bytes import held_bytes
 from .cache import HeldCache, native_tensors
+from .feedback import settle_waiting
 from .snapshot import LayerSnapshot
 
 
@@ -27,6 +28,7 @@ class Snapshot:
     native: dict[int, Any]
     step: Step
     last: Forward
+    prompt: Tensor | None
 
 
 class Stream:
@@ -164,17 +166,18 @@ def take_snapshot(stream: Stream, last: Forward) -> Snapshot:
     cache = stream._held("be continued by another recipe")
     layers = {i: layer.snapshot() for i, layer in cache.held_layers.items()}
     native = {i: copy(x) for i, x in enumerate(cache.layers) if i not in cache.held_layers}
-    return Snapshot(layers, native, step, last)
+    return Snapshot(layers, native, step, last, cache.prompt)
 
 
 def resume_stream(binding: Binding, snapshot: Snapshot) -> Stream:
     """A stream that continues after the prompt of `snapshot`, settled under the recipe in force."""
     cache = binding.new_cache()
-    cache.prompt_length = snapshot.step.seen + snapshot.step.num_queries
+    cache.prompt, cache.prompt_length = snapshot.prompt, snapshot.step.seen + snapshot.step.num_queries
     for index, layer in snapshot.native.items():
         cache.layers[index] = copy(layer)
     for index, held in snapshot.layers.items():
         cache.held_layers[index].load(held, snapshot.step)
+    settle_waiting(binding, cache, snapshot.step, snapshot.last)
     return Stream(binding, cache)
 
 

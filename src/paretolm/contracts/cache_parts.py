@@ -143,20 +143,20 @@ class Observe:
     """What a KEEP part must be shown: the last `queries` queries, and attention received by each key.
 
     Queries are gathered while the prompt is read, and with `decoding` after it too. With `logits` the part settles
-    after the head, and is shown what came out of it; its edit needs LOGITS_FEEDBACK. With `probe` the last `probe`
-    tokens of the prompt are read after each earlier part of it as if they came next, for their queries, and taken
-    back; then the part settles."""
+    after the head, and is shown what came out of it; its edit needs LOGITS_FEEDBACK. With `probe` the
+    part is a ProbingPart: the tokens it names after a forward are read as if they came next, for their queries, and
+    taken back; then it settles."""
 
     queries: int = 0
     received: bool = False
     decoding: bool = False
     logits: bool = False
-    probe: int = 0
+    probe: bool = False
 
     @property
     def late(self) -> bool:
         """The part settles when the forward is over, not right after its layer's attention."""
-        return self.logits or self.probe > 0
+        return self.logits or self.probe
 
 
 @dataclass(frozen=True)
@@ -201,6 +201,15 @@ class KeepPart(Protocol):
 
     def settle(self, held: Held, observed: Observed, step: Step) -> Kept | None:
         """Called after attention of each forward (after a commit for drafts); None keeps all."""
+        ...
+
+
+class ProbingPart(KeepPart, Protocol):
+    """A KEEP part that asks what tokens to come would look for; see Observe.probe."""
+
+    def probe(self, prompt: Tensor | None, step: Step) -> Tensor | None:
+        """ids [B, w] to read as if they came next, asked of one layer's part; None reads nothing. prompt [B, P]: all of
+        the prompt, where it is known."""
         ...
 
 

@@ -170,7 +170,7 @@ class Session:
             )
         self.take_cache()
         cache = self.binding.new_cache(lambda _: LayerParts(observe=observe or Observe()))
-        stream, size = Stream(self.binding, cache), ids.shape[1]
+        cache.prompt, stream, size = ids, Stream(self.binding, cache), ids.shape[1]
         for start in range(0, size, chunk):
             last = start + chunk >= size
             out = stream.read(ids[:, start : start + chunk], last=last, logits=last)
