@@ -19,7 +19,7 @@ LAWS = LawSpec(
 )
 
 
-def searched(tile, keys, begin, limit, num):
+def searched(tile, keys, begin, limit, num, block):
     """The blocks one tile reads, by the definition: ranges as pairs (start, size)."""
     span = max(0, limit - begin)
     edges = [span * i // num + begin for i in range(num + 1)]
@@ -27,7 +27,7 @@ def searched(tile, keys, begin, limit, num):
     while any(size > 1 for _, size in ranges):
         cut = [half for start, size in ranges for half in ((start, size // 2), (start + size // 2, size - size // 2))]
         cut = [half for half in cut if half[1]]
-        cut.sort(key=lambda half: -float((tile @ keys[half[0]].T).max()))
+        cut.sort(key=lambda half: -float((tile @ keys[half[0] * block + half[1] * block // 2]).max()))
         ranges = cut[:num]
     return sorted(start for start, size in ranges if size)
 
@@ -36,17 +36,17 @@ def searched(tile, keys, begin, limit, num):
 @given(st.integers(1, 60), st.integers(1, 9), st.integers(0, 3), st.integers(0, 10**6))
 def test_the_search_is_that_of_a_loop(num_blocks, num, begin, seed):
     make = torch.Generator().manual_seed(seed)
-    tiles, keys = torch.randn(3, 4, 6, generator=make), torch.randn(num_blocks, 2, 6, generator=make)
+    tiles, keys = torch.randn(3, 4, 6, generator=make), torch.randn(2 * num_blocks, 6, generator=make)
     limit = torch.randint(0, num_blocks + 1, (3,), generator=make)
-    found, _ = tree_search(tiles, torch.ones(3, 4, dtype=torch.bool), keys, limit, num, begin)
+    found, _ = tree_search(tiles, torch.ones(3, 4, dtype=torch.bool), keys, limit, num, 2, begin)
     for row in range(3):
-        expected = searched(tiles[row], keys, begin, int(limit[row]), num)
+        expected = searched(tiles[row], keys, begin, int(limit[row]), num, 2)
         assert sorted(b for b in found[row].tolist() if b >= 0) == expected
 
 
 def test_padding_rows_of_a_tile_do_not_judge():
     tiles = torch.tensor([[[0.0, 5.0], [1.0, 0.0]]])
-    keys = torch.tensor([[[0.0, 1.0]], [[1.0, 0.0]]])
+    keys = torch.tensor([[0.0, 1.0], [1.0, 0.0]])
     rows = torch.tensor([[False, True]])
     assert tree_search(tiles, rows, keys, torch.tensor([2]), 1)[0].tolist() == [[1]]
 
@@ -54,15 +54,15 @@ def test_padding_rows_of_a_tile_do_not_judge():
 def test_smooth_keys_lead_the_search_to_the_best_block():
     """Keys that turn slowly: what is near is alike, as the paper assumes."""
     angle = torch.linspace(0, math.pi, 64)
-    keys = torch.stack([angle.cos(), angle.sin()], -1)[:, None]
+    keys = torch.stack([angle.cos(), angle.sin()], -1)
     for best in (3, 31, 60):
-        found, _ = tree_search(keys[best][None], torch.ones(1, 1, dtype=torch.bool), keys, torch.tensor([64]), 4)
+        found, _ = tree_search(keys[best][None, None], torch.ones(1, 1, dtype=torch.bool), keys, torch.tensor([64]), 4)
         assert best in found[0].tolist()
 
 
 def test_comparisons_grow_as_the_logarithm():
     def compared(num_blocks):
-        keys = torch.randn(num_blocks, 1, 4, generator=torch.Generator().manual_seed(0))
+        keys = torch.randn(num_blocks, 4, generator=torch.Generator().manual_seed(0))
         tile = torch.ones(1, 1, 4)
         return tree_search(tile, torch.ones(1, 1, dtype=torch.bool), keys, torch.tensor([num_blocks]), 8)[1]
 

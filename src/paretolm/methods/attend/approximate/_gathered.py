@@ -82,7 +82,9 @@ def attend(
     batch, heads, size, _ = queries.shape
     ahead = tiling.first - tiling.start * tiling.query_block
     behind = tiling.num_blocks * tiling.query_block - ahead - size
-    tiles = functional.pad(queries, (0, 0, ahead, behind)).unflatten(2, (-1, tiling.query_block)).flatten(0, 1)
+    tiles = (
+        functional.pad(queries * scaling, (0, 0, ahead, behind)).unflatten(2, (-1, tiling.query_block)).flatten(0, 1)
+    )
     stored = [_in_blocks(x, tiling.key_block, tiling.query_block) for x in (keys, values)]
     flat = (keys.flatten(0, 1), values.flatten(0, 1))
     outputs, pairs = [], 0
@@ -90,7 +92,7 @@ def attend(
         place = key_row(row, heads, keys.shape[1])
         sides = (stored[0][place], stored[1][place])
         columns = None if read.columns is None else tuple(x[place, read.columns] for x in flat)
-        outputs.append(_head(tiles[row], sides, columns, read, tiling, scaling))
+        outputs.append(_head(tiles[row], sides, columns, read, tiling))
         pairs += num_pairs(read, tiling)
     found = torch.stack(outputs).flatten(1, 2)[:, ahead : ahead + size]
     return found.unflatten(0, (batch, heads)), pairs
@@ -128,17 +130,17 @@ def _head(
     single: tuple[Tensor, ...] | None,
     read: Reads,
     tiling: Tiling,
-    scaling: float,
 ) -> Tensor:
-    """[M, query_block, Dv] of one head: tiles [M, query_block, D], sides [N, key_block, D] in blocks."""
+    """[M, query_block, Dv] of one head: scaled tiles [M, query_block, D], sides [N, key_block, D] in blocks."""
     width = read.blocks.shape[1] * tiling.key_block + tiling.query_block
     width += 0 if read.columns is None else len(read.columns)
     step = max(1, SCORES_AT_ONCE // (width * tiling.query_block))
     own, parts = tiling.own(tiles.device), []
     for start in range(0, tiling.num_blocks, step):
         rows = slice(start, start + step)
-        some = Reads(read.blocks[rows], read.columns)
-        parts.append(_some(tiles[rows], sides, single, some, own[rows], tiling, scaling))
+        blocks = read.blocks[rows]
+        some = Reads(blocks[:, (blocks >= 0).any(0)], read.columns)
+        parts.append(_some(tiles[rows], sides, single, some, own[rows], tiling))
     return torch.cat(parts)
 
 
@@ -149,22 +151,27 @@ def _some(
     read: Reads,
     own: Tensor,
     tiling: Tiling,
-    scaling: float,
 ) -> Tensor:
     """As `_head`, for the query blocks `own`."""
     device, size = tiles.device, tiling.query_block
     mine = own[:, None] * tiling.per_block + torch.arange(tiling.per_block, device=device)
     blocks = torch.cat([read.blocks, mine], dim=1)
-    keys, values = (side[blocks.clamp(min=0)].flatten(1, 2) for side in sides)
-    absent = torch.zeros_like(blocks, dtype=tiles.dtype).masked_fill_(blocks < 0, float("-inf"))
-    bias = absent.repeat_interleave(tiling.key_block, dim=1)[:, None]
-    logits = torch.baddbmm(bias, tiles, keys.transpose(1, 2), alpha=scaling)
+    keys, values = (_gather(side, blocks.clamp(min=0)) for side in sides)
+    logits = torch.bmm(tiles, keys.transpose(1, 2))
+    absent = blocks < 0
+    if bool(absent.any()):
+        logits.masked_fill_(absent.repeat_interleave(tiling.key_block, dim=1)[:, None], float("-inf"))
     logits[..., -size:].masked_fill_(torch.ones(size, size, dtype=torch.bool, device=device).triu(1), float("-inf"))
     if single is None:
         return torch.bmm(logits.float().softmax(-1).to(tiles.dtype), values)
     assert read.columns is not None
-    beside = torch.matmul(tiles, single[0].T) * scaling
+    beside = torch.matmul(tiles, single[0].T)
     beside.masked_fill_(_hidden(read.columns, read.blocks, own, tiling)[:, None], float("-inf"))
     weights = torch.cat([logits, beside], dim=-1).float().softmax(-1).to(tiles.dtype)
     width = logits.shape[-1]
     return torch.bmm(weights[..., :width], values) + torch.matmul(weights[..., width:], single[1])
+
+
+def _gather(side: Tensor, blocks: Tensor) -> Tensor:
+    """[c', m * b, D] of side [N, b, D] at blocks [c', m]."""
+    return side.flatten(1).index_select(0, blocks.flatten()).view(len(blocks), -1, side.shape[-1])

@@ -26,32 +26,32 @@ def halves(starts: Tensor, sizes: Tensor) -> tuple[Tensor, Tensor]:
     return both[0].flatten(1), both[1].flatten(1)
 
 
-def likeness(tiles: Tensor, rows: Tensor, keys: Tensor, blocks: Tensor) -> Tensor:
-    """[M, c] the largest product of a query of each tile with a key of each of its blocks.
+def likeness(tiles: Tensor, rows: Tensor, keys: Tensor, entries: Tensor) -> Tensor:
+    """[M, c] the largest product of a query of each tile with each of its entries.
 
-    tiles [M, s, D], rows [M, s] True for real queries, keys [N, b, D], blocks [M, c]."""
-    found = torch.bmm(tiles, keys[blocks].flatten(1, 2).transpose(1, 2))
-    found = found.masked_fill_(~rows[..., None], float("-inf"))
-    return found.amax(1).unflatten(1, (blocks.shape[1], -1)).amax(-1)
+    tiles [M, s, D], rows [M, s] True for real queries, keys [n, D], entries [M, c]."""
+    found = torch.bmm(tiles, keys[entries].transpose(1, 2))
+    return found.masked_fill_(~rows[..., None], torch.finfo(found.dtype).min).amax(1)
 
 
 def tree_search(
-    tiles: Tensor, rows: Tensor, keys: Tensor, limit: Tensor, num: int, begin: int = 0
+    tiles: Tensor, rows: Tensor, keys: Tensor, limit: Tensor, num: int, key_block: int = 1, begin: int = 0
 ) -> tuple[Tensor, int]:
     """([M, num] the blocks in [begin, limit) that each tile reads, -1 fills up; pairs of query and key compared).
 
-    limit [M]. The range is cut in `num` parts; every part in two, each half is judged by its first block, the best
-    `num` halves are cut again, until all are single blocks."""
+    keys [n, D], limit [M]. The range is cut in `num` parts; every part in two, each half is judged by the key in its
+    middle, the best `num` halves are cut again, until all are single blocks."""
     span = (limit - begin).clamp(min=0)[:, None]
     edges = span * torch.arange(num + 1, device=limit.device) // num
     starts, sizes = edges[:, :-1] + begin, edges.diff(dim=1)
     compared, searched = 0, (span > num)[:, 0]
     while bool((sizes > 1).any()):
         cut, cut_sizes = halves(starts, sizes)
-        scores = likeness(tiles, rows, keys, cut.clamp(max=len(keys) - 1))
+        middle = cut * key_block + cut_sizes * key_block // 2
+        scores = likeness(tiles, rows, keys, middle.clamp(max=len(keys) - 1))
         best = scores.masked_fill_(cut_sizes == 0, float("-inf")).topk(num, dim=1).indices
         starts, sizes = cut.gather(1, best), cut_sizes.gather(1, best)
-        real = (cut_sizes > 0).sum(1) * keys.shape[1] * rows.sum(1)
+        real = (cut_sizes > 0).sum(1) * rows.sum(1)
         compared += int(real[searched].sum())
     return starts.masked_fill(sizes == 0, -1), compared
 
@@ -70,9 +70,9 @@ class TreePrefill(SparsePrefill):
         tiles = functional.pad(queries, (0, 0, ahead, behind)).unflatten(2, (-1, tiling.query_block)).flatten(0, 1)
         places = torch.arange(tiling.num_blocks * tiling.query_block, device=queries.device)
         rows = ((places >= ahead) & (places < ahead + tiling.num_queries)).unflatten(0, (-1, tiling.query_block))
-        blocks = functional.pad(keys, (0, 0, 0, -keys.shape[2] % tiling.key_block))
-        blocks = blocks.unflatten(2, (-1, tiling.key_block)).flatten(0, 1)
-        found = [self._head(tiles[i], rows, blocks[key_row(i, heads, kv_heads)], tiling) for i in range(len(tiles))]
+        every_other, stored = slice((tiling.query_block - 1) % 2, None, 2), keys.flatten(0, 1)
+        tiles, rows = tiles[:, :, every_other], rows[:, every_other]
+        found = [self._head(tiles[i], rows, stored[key_row(i, heads, kv_heads)], tiling) for i in range(len(tiles))]
         return [Reads(one) for one in found]
 
     def _head(self, tiles: Tensor, rows: Tensor, keys: Tensor, tiling: Tiling) -> Tensor:
@@ -87,7 +87,7 @@ class TreePrefill(SparsePrefill):
         parts = []
         for start in range(0, len(tiles), BLOCKS_AT_ONCE):
             some = slice(start, start + BLOCKS_AT_ONCE)
-            found, compared = tree_search(tiles[some], rows[some], keys, limit[some], knobs.k // size, begin)
+            found, compared = tree_search(tiles[some], rows[some], keys, limit[some], knobs.k // size, size, begin)
             self.ctx.count("pairs_compared", compared)
             parts.append(found)
         return torch.cat([sinks, torch.cat(parts), window.clamp(min=-1)], dim=1)
@@ -99,13 +99,13 @@ class HipAttention(Method):
 
     HiP Attention: Sparse Sub-Quadratic Attention with Hierarchical Attention Pruning (2406.09827), section 3. The
     entries before a query block are cut in as many ranges as blocks are to be found; each range is cut in two, each
-    half is judged by its first block alone (what is near is alike), the better halves are cut again, down to single
-    blocks: T log T comparisons. k keys, the first `sinks` and the newest `window` are then read exactly. What follows
+    half is judged by the key in its middle alone (what is near is alike), the better halves are cut again, down to
+    single blocks: T log T comparisons. Every other query of a block judges. k keys, the first `sinks` and the newest `window` are then read exactly. What follows
     the prompt is read densely. pairs_compared counts products of the search, pairs_unread those that attention saved.
 
     Where we leave the paper: every head searches for itself in the prompt alone, while the official code also decodes
     sparsely; blocks of keys are 8 wide rather than 1 or 2, since gathering is done by tensor operations and not by a
-    kernel; all queries of a block judge, while the official code takes every other. Padded batches are refused.
+    kernel; a half's key is the one in its middle, not those of its first block. Padded batches are refused.
     """
 
     papers: ClassVar[tuple[str, ...]] = ("2406.09827",)
