@@ -287,7 +287,7 @@ class HeldLayer(CacheLayerMixin):
 
 
 def _join(old: Tensor, new: Tensor) -> Tensor:
-    shape = torch.broadcast_shapes(old.shape[:2], new.shape[:2])
+    shape = [max(a, b) for a, b in zip(old.shape[:2], new.shape[:2], strict=True)]  # each 1, or as many as all
     return torch.cat([old.expand(*shape, -1), new.expand(*shape, -1)], dim=-1)
 
 

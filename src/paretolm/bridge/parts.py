@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from ..contracts import AttendPart, Held, IndexPart, KeepPart, Observe, Side, Store, StorePart
+from ..contracts import AttendMask, AttendPart, Held, IndexPart, KeepPart, Observe, Side, Store, StorePart
 from .plain_store import PlainStore
 
 if TYPE_CHECKING:
@@ -27,6 +28,11 @@ class LayerParts:
 
     def all(self) -> Iterable[Any]:
         return (p for p in (self.keep, *self.attend, self.index, *self.stores) if p is not None)
+
+    @cached_property
+    def masks(self) -> list[AttendMask]:
+        """Parts that hide entries from a query."""
+        return [p for p in (self.keep, *self.attend) if isinstance(p, AttendMask)]
 
     def new_store(self, side: Side) -> Store:
         """The chain of codecs for one side; the last link is plain tensors."""

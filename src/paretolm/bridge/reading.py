@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..contracts import AttendMask, Band, IndexSharper, LayerInputs, Step
+from ..contracts import Band, IndexSharper, LayerInputs, Step
 from ..errors import CallError
 from .layer import HeldLayer, gather_positions
 from .rope import rotate
@@ -131,12 +132,8 @@ def _plain(layer: HeldLayer, step: Step, positions: Tensor, index: Tensor | None
     last = step.positions[:, -1:]  # what it may not see settles the matter without a large mask
     return all(
         part.visible(last, positions) is None and part.visible(step.positions, positions) is None
-        for part in _masks(layer)
+        for part in layer.parts.masks
     )
-
-
-def _masks(layer: HeldLayer) -> list[AttendMask]:
-    return [p for p in (layer.parts.keep, *layer.parts.attend) if isinstance(p, AttendMask)]
 
 
 def _for_eager(visible: Tensor | None, step: Step, positions: Tensor, force: InForce) -> Tensor | None:
@@ -146,14 +143,31 @@ def _for_eager(visible: Tensor | None, step: Step, positions: Tensor, force: InF
     return positions[:, :, None, :] <= step.positions[:, None, :, None]
 
 
+def _in_order(step: Step, positions: Tensor) -> bool:
+    """True where nothing is missing: the positions are 0, 1, ..., and the queries the last of them."""
+    n, rows = positions.shape[-1], step.positions
+    if step.padding is not None or step.tree is not None or positions.shape[:2] != (1, 1) or rows.shape[0] != 1:
+        return False
+    ends = (positions[0, 0, 0], positions[0, 0, -1], rows[0, 0], rows[0, -1])  # ascending, none twice
+    return [int(e) for e in ends] == [0, n - 1, n - rows.shape[1], n - 1]
+
+
+@lru_cache(maxsize=4)  # one for the layers of a forward
+def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
+    with torch.inference_mode(mode=False):  # it may serve a forward with gradients next
+        return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
+
+
 def allowed(layer: HeldLayer, step: Step, positions: Tensor) -> Tensor:
     """[B|1, H|1, Q, n] bool: causality, padding, draft tree, and what KEEP and ATTEND leave visible."""
     queries = step.positions
+    if not layer.parts.masks and _in_order(step, positions):
+        return _causal(step.num_queries, positions.shape[-1], positions.device)
     visible = (positions[:, :, None, :] <= queries[:, None, :, None]) & (positions >= 0)[:, :, None, :]
     if step.tree is not None:
         visible = visible.clone()
         visible[..., -step.num_queries :] = step.tree.to(visible.device)
-    for part in _masks(layer):
+    for part in layer.parts.masks:
         left = part.visible(queries, positions)
         if left is not None:
             visible = visible & left
@@ -162,7 +176,7 @@ def allowed(layer: HeldLayer, step: Step, positions: Tensor) -> Tensor:
 
 def beyond_causality(layer: HeldLayer, step: Step, positions: Tensor, part: object) -> Tensor | None:
     """`allowed`; None where, but for `part`, causality alone hides entries."""
-    others = [mask for mask in _masks(layer) if mask is not part]
+    others = [mask for mask in layer.parts.masks if mask is not part]
     plain = step.padding is None and step.tree is None
     if plain and all(mask.visible(step.positions, positions) is None for mask in others):
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -104,13 +105,13 @@ def build(
     is used twice. shrink makes one shorter stream of a text that is too short; else TextError."""
     tokenizer = tokenizer_of(lm)
     order = np.random.default_rng(seed).permutation(len(source.eval_documents))
-    documents = [source.eval_documents[i] for i in order]
+    documents = [_Encoded(source.eval_documents[i], tokenizer) for i in order]
     first = separator(tokenizer, first=True)
     body = length - len(first)
     need, most = body * count, per_document
     while True:
         flat = _Flat()
-        more = [flat.add(d, tokenizer, most, need) for d in documents]
+        more = [flat.add(d, most, need) for d in documents]
         if len(flat.ids) >= need or not any(more):
             break
         most += max(1, most // 4)  # in small steps, so that many documents share the work
@@ -123,6 +124,27 @@ def build(
     return [flat.stream(f"stream-{i}", first, s, s + body) for i, s in enumerate(starts)]
 
 
+class _Encoded:
+    """The beginning of a document in tokens, encoded anew only where more of it is wanted than was read."""
+
+    def __init__(self, document: Document, tokenizer: Any) -> None:
+        self.work, self.tokenizer = document.work, tokenizer
+        self._document = document
+        self._read, self._ids, self._pieces = 0, [], []  # type: ignore[var-annotated]
+
+    @cached_property
+    def _text(self) -> tuple[str, bool]:
+        return rendered(self._document, self.tokenizer)
+
+    def head(self, most: int) -> tuple[list[int], list[str], bool]:
+        """At most `most` tokens, the text of each, and whether there are more."""
+        text, template = self._text
+        if len(self._ids) <= most and self._read < len(text):
+            self._read = most * _CHARACTERS
+            self._ids, self._pieces = encode(self.tokenizer, text[: self._read], template=template)
+        return self._ids[:most], self._pieces[:most], len(self._ids) > most or self._read < len(text)
+
+
 class _Flat:
     """Documents one after the other."""
 
@@ -132,18 +154,17 @@ class _Flat:
         self.pieces: list[str] = []
         self.docs: list[str] = []
 
-    def add(self, document: Document, tokenizer: Any, most: int, need: int) -> bool:
+    def add(self, document: _Encoded, most: int, need: int) -> bool:
         """Whether the document had more to give than `most` tokens; nothing is read once `need` are there."""
         if len(self.ids) >= need:
             return False
-        text, template = rendered(document, tokenizer)
-        ids, pieces = encode(tokenizer, text[: most * _CHARACTERS], template=template)
+        ids, pieces, more = document.head(most)
         if self.ids:
-            self._extend(separator(tokenizer), _START)
+            self._extend(separator(document.tokenizer), _START)
         if document.work not in self.docs:
             self.docs.append(document.work)
-        self._extend(ids[:most], self.docs.index(document.work), pieces[:most])
-        return len(ids) > most or len(text) > most * _CHARACTERS
+        self._extend(ids, self.docs.index(document.work), pieces)
+        return more
 
     def _extend(self, ids: Sequence[int], place: int, pieces: Sequence[str] | None = None) -> None:
         self.ids += ids

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,12 +52,16 @@ def read_targets(stream: Stream, prompt_end: Forward, ids: Tensor, start: int, c
     for logits, targets in _predictions(stream, prompt_end, ids, start, chunk):
         nll.append(token_nll(logits, targets).cpu())
         top.append(logits.argmax(-1).cpu() == targets.cpu())
-    found = torch.cat(nll).double().numpy()
+    return Targets(_finite(nll, start), torch.cat(top).numpy())
+
+
+def _finite(nll: Sequence[Tensor], start: int) -> np.ndarray:
+    found: np.ndarray = torch.cat(list(nll)).double().numpy()
     bad = np.flatnonzero(~np.isfinite(found))
     if len(bad):
         what = "gives the text probability 0" if np.isposinf(found[bad[0]]) else "gives logits that are no numbers"
         raise CellError(f"the recipe {what} at token {start + int(bad[0])}")
-    return Targets(found, torch.cat(top).numpy())
+    return found
 
 
 def _predictions(
@@ -71,7 +75,8 @@ def _predictions(
 
 def read_nll(stream: Stream, prompt_end: Forward, ids: Tensor, start: int, chunk: int) -> np.ndarray:
     """Nats of each token ids[0, start:], as `read_targets`."""
-    return read_targets(stream, prompt_end, ids, start, chunk).nll
+    predictions = _predictions(stream, prompt_end, ids, start, chunk)
+    return _finite([token_nll(logits, targets).cpu() for logits, targets in predictions], start)
 
 
 def bucket(position: int, trained: int) -> int:
