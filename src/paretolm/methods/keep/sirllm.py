@@ -144,6 +144,7 @@ class SirLLM(Method):
     """
 
     papers: ClassVar[tuple[str, ...]] = ("2405.12528",)
+    entries: ClassVar[tuple[str, ...]] = ("token_entropy_size", "start_size", "recent_size")
 
     start_size: int = knob(4, low=0, help="first tokens that stay")
     token_entropy_size: int = knob(956, low=1, help="tokens that stay for their entropy")
