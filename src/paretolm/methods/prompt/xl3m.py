@@ -80,9 +80,13 @@ class XL3M(Method):
         window = self.window or view.trained_length
         return before if tokens <= window else shortened(view, before, 1)
 
+    @property
+    def least(self) -> int:
+        """Tokens that the segments take at least."""
+        return self.top_k * max(self.segment or 0, self.overlap + 1)
+
     def _check(self, window: int) -> None:
-        least = self.top_k * max(self.segment or 0, self.overlap + 1)
-        if self.first + self.question + least > window:
+        if self.first + self.question + self.least > window:
             raise RecipeError(
                 f"xl3m: {self.top_k} segments beside a question of {self.question} tokens do not fit a window of "
                 f"{window}; lower top_k, segment, overlap or question"
@@ -101,7 +105,7 @@ class XL3MPart(PromptPart):
             return prompt
         start = question_start(prompt, method.question)
         around = [(0, method.first), (start, length)]
-        left = room(method.name, self.window, method.first + length - start, method.top_k * (method.overlap + 1))
+        left = room(method.name, self.window, method.first + length - start, method.least)
         size = method.segment or left // method.top_k
         pieces = stretches(method.first, start, size, method.overlap)
         chosen = surest([self._unsure(prompt, runner, [*around, piece]) for piece in pieces], method.top_k)
