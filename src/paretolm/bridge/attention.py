@@ -63,7 +63,7 @@ def own_attention(
     inner = inner_function(module, force.inner if force else "sdpa")
     scale = scaling if scaling is not None else query.shape[-1] ** -0.5
     if force is not None and force.stop_at == getattr(module, "layer_idx", None) is not None:
-        force.stopped.append(LayerInputs(query, key, scale))
+        force.stopped.append(LayerInputs(query, key, scale, value))
         raise Stop
     if not isinstance(key, Handle) or force is None:
         return inner(module, query, key, value, attention_mask, scaling=scaling, **kwargs)

@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..contracts import LayerInputs
 from ..errors import FitError, TextError
+from .binding import Binding
 from .layerwise import Change, See, layer_by_layer
 from .lm import LM
 from .view import decoder
@@ -55,6 +57,10 @@ class TextFitter:
         finally:
             handle.remove()
         return logits, seen[-1]
+
+    def layer_inputs(self, ids: Tensor, layer: int) -> LayerInputs:
+        """As `contracts.Fitter` has it."""
+        return Binding(self._model, self.view, None, lambda: None).layer_inputs(ids, layer)
 
     def layer_by_layer(self, pieces: Sequence[Tensor], see: See, change: Change) -> None:
         """As `contracts.Fitter` has it."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from ..errors import ConflictError
 from .cost import Cost
 from .knobs import check_knobs
-from .parts import SlotPart
+from .parts import LayerInputs, SlotPart
 from .slots import Need, Phase, Slot
 from .view import ModelView
 
@@ -97,6 +97,10 @@ class Fitter(Protocol):
 
     def forward(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """(logits [1, T, V], last hidden [1, T, d]) without a cache."""
+        ...
+
+    def layer_inputs(self, ids: Tensor, layer: int) -> LayerInputs:
+        """What attention of `layer` sees on ids [1, T]; the layers above it are not run."""
         ...
 
     def layer_by_layer(

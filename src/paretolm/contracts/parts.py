@@ -28,11 +28,13 @@ class Prompt:
 
 @dataclass(frozen=True)
 class LayerInputs:
-    """What attention of one layer saw: queries [1, Hq, T, D] and keys [1, H, T, D], both after RoPE."""
+    """What attention of one layer saw: queries [1, Hq, T, D] and keys [1, H, T, D], both after RoPE, and values
+    [1, H, T, D]."""
 
     queries: Tensor
     keys: Tensor
     scaling: float
+    values: Tensor | None = None
 
 
 class Runner(Protocol):
