@@ -121,7 +121,9 @@ def _in_blocks(x: Tensor, key_block: int, query_block: int) -> Tensor:
 def _hidden(columns: Tensor, blocks: Tensor, own: Tensor, tiling: Tiling) -> Tensor:
     """[c', c] True where a column is read otherwise, or not yet: blocks [c', m] of the query blocks own [c']."""
     late = columns[None] >= own[:, None] * tiling.query_block
-    return late | ((columns // tiling.key_block)[None, :, None] == blocks[:, None]).any(-1)
+    read = torch.zeros(len(own), -(-tiling.length // tiling.key_block) + 1, dtype=torch.bool, device=own.device)
+    read.scatter_(1, blocks + 1, True)  # 0 stands for none
+    return late | read[:, columns // tiling.key_block + 1]
 
 
 def _head(

@@ -7,12 +7,13 @@ that parts of the keys can be merged.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-SCORES_AT_ONCE = 2**22
+SCORES_AT_ONCE = 2**19  # of one head, in memory together
 
 
 @dataclass(frozen=True)
@@ -38,21 +39,33 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
 
 
 def exact(queries: Tensor, keys: Tensor, values: Tensor, scaling: float, causal: bool) -> Part:
-    """Over all keys, or up to a query's own, queries and keys ending with the same entry; a few queries at a time."""
-    rows, size, length = queries.shape[0], queries.shape[1], keys.shape[1]
-    step = max(1, SCORES_AT_ONCE // (rows * length))
-    outputs, lses = [], []
-    for start in range(0, size, step):
-        stop = min(start + step, size)
-        upto = length - size + stop if causal else length
-        logits = torch.bmm(queries[:, start:stop], keys[:, :upto].transpose(1, 2)).float() * scaling
-        if causal:
-            own = logits[..., upto - (stop - start) :]
-            own.masked_fill_(torch.ones_like(own[0], dtype=torch.bool).triu(1), float("-inf"))
-        lse = logits.logsumexp(-1, keepdim=True)
-        outputs.append(torch.bmm((logits - lse).exp_().to(values.dtype), values[:, :upto]))
-        lses.append(lse)
-    return Part(torch.cat(outputs, 1), torch.cat(lses, 1))
+    """Over all keys, or up to a query's own, queries and keys ending with the same entry."""
+    size, length = queries.shape[1], keys.shape[1]
+    step, ahead = max(1, SCORES_AT_ONCE // length), length - size
+    parts = []
+    for q, k, v in zip(queries * scaling, keys, values, strict=True):
+        for start in range(0, size, step):
+            stop = min(start + step, size)
+            upto = ahead + stop if causal else length
+            logits = (q[start:stop] @ k[:upto].T).float()
+            if causal:
+                own = logits[:, ahead + start :]
+                own.masked_fill_(torch.ones_like(own, dtype=torch.bool).triu(1), float("-inf"))
+            parts.append(_weighted(logits, v[:upto]))
+    return _joined(parts, queries.shape[0])
+
+
+def _weighted(logits: Tensor, values: Tensor) -> Part:
+    """logits [..., q, c] float32 over values [..., c, Dv]; a row without a finite logit comes out NaN."""
+    weights, most = logits.softmax(-1), logits.amax(-1, keepdim=True)
+    lse = most - weights.amax(-1, keepdim=True).log()  # the largest weight is never too small to be told
+    return Part(torch.matmul(weights.to(values.dtype), values), lse)
+
+
+def _joined(parts: Sequence[Part], rows: int) -> Part:
+    """Pieces of queries, row after row."""
+    output, lse = torch.cat([part.output for part in parts]), torch.cat([part.lse for part in parts])
+    return Part(output.unflatten(0, (rows, -1)), lse.unflatten(0, (rows, -1)))
 
 
 def hashes(x: Tensor, directions: Tensor) -> Tensor:
@@ -93,15 +106,20 @@ class Sketch:
         """The i-th of `num` blocks of sorted queries reads the i-th block of sorted keys."""
         size, length = q.shape[1], k.shape[1]
         width = -(-size // num)
-        q = torch.nn.functional.pad(q, (0, 0, 0, num * width - size)).unflatten(1, (num, width))
+        q = torch.nn.functional.pad(q * scaling, (0, 0, 0, num * width - size)).unflatten(1, (num, width))
         missing = num * self.block_size - length
         k, v = (torch.nn.functional.pad(x, (0, 0, 0, missing)).unflatten(1, (num, self.block_size)) for x in (k, v))
-        logits = torch.matmul(q, k.transpose(-1, -2)).float() * scaling
-        if missing:
-            logits[:, -1, :, self.block_size - missing :] = float("-inf")
-        lse = logits.logsumexp(-1, keepdim=True)
-        output = torch.matmul((logits - lse).exp_().to(v.dtype), v)
-        return Part(output.flatten(1, 2)[:, :size], lse.flatten(1, 2)[:, :size])
+        step, parts = max(1, SCORES_AT_ONCE // (width * self.block_size)), []
+        for head in range(len(q)):
+            for start in range(0, num, step):
+                some = slice(start, start + step)
+                logits = torch.bmm(q[head, some], k[head, some].transpose(1, 2)).float()
+                if missing and start + step >= num:
+                    logits[-1, :, self.block_size - missing :] = float("-inf")
+                part = _weighted(logits, v[head, some])
+                parts.append(Part(part.output.flatten(0, 1), part.lse.flatten(0, 1)))
+        found = _joined(parts, len(q))
+        return Part(found.output[:, :size], found.lse[:, :size])
 
     def _sampled(self, q: Tensor, k: Tensor, v: Tensor, num: int, scaling: float) -> Part:
         """What the keys outside of a query's block add, judged by a sample of all keys."""
@@ -109,12 +127,17 @@ class Sketch:
         taken = min(self.sample_size, length)
         width = -(-size // num)
         draws = torch.rand(q.shape[0], length, generator=self.generator).topk(taken, dim=1).indices.to(q.device)
-        k, v = _rows(k, draws), _rows(v, draws)
-        inside = torch.arange(size, device=q.device)[None, :, None] // width == (draws // self.block_size)[:, None]
-        logits = (torch.bmm(q, k.transpose(1, 2)).float() * scaling).masked_fill_(inside, float("-inf"))
-        lse = logits.logsumexp(-1, keepdim=True)
-        weights = (logits - lse).exp_().nan_to_num_()  # a query whose sample lies in its block has no rest
-        return Part(torch.bmm(weights.to(v.dtype), v), lse + math.log(length / taken))
+        k, v, scaled = _rows(k, draws), _rows(v, draws), q * scaling
+        own, step, parts = torch.arange(size, device=q.device) // width, max(1, SCORES_AT_ONCE // taken), []
+        for head in range(len(q)):
+            for start in range(0, size, step):
+                some = slice(start, start + step)
+                inside = own[some, None] == draws[head] // self.block_size
+                logits = (scaled[head, some] @ k[head].T).float()
+                parts.append(_weighted(logits.masked_fill_(inside, float("-inf")), v[head]))
+        found = _joined(parts, len(q))
+        lse = found.lse.nan_to_num(nan=float("-inf"))  # a query whose sample lies in its block has no rest
+        return Part(found.output.nan_to_num(), lse + math.log(length / taken))
 
     def causal(self, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Part:
         """Equally many queries and keys. The later half reads the earlier one without a mask; halves are cut again."""
