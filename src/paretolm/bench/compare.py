@@ -60,22 +60,11 @@ def compare(
 
     Raises UserError for what was asked wrongly; a cell that fails is a part of the result.
     """
+    lines, words, path = tuple(map(str, recipes)), tuple(tasks), None if text is None else str(text)
+    sure, sweep = asked_sure(until_sure, margin, alpha), Sweep(tuple(shelves), tuple(budgets), context)
+    place = Path(output)
     request = Request(
-        model=str(model),
-        recipes=tuple(map(str, recipes)),
-        tasks=tuple(tasks),
-        text=None if text is None else str(text),
-        output=Path(output),
-        device=device,
-        dtype=dtype,
-        attention=attention,
-        threads=threads,
-        seed=seed,
-        limit=limit,
-        chunk=chunk,
-        title=title,
-        sure=asked_sure(until_sure, margin, alpha),
-        sweep=Sweep(tuple(shelves), tuple(budgets), context),
+        str(model), lines, words, path, place, device, dtype, attention, threads, seed, limit, chunk, title, sure, sweep
     )
     return run(request, progress or Progress())
 

@@ -20,6 +20,7 @@ from ..contracts import AttendByBlock, AttendChoose, AttendCompute, AttendSelect
 from ..contracts.step import current_step
 from . import reading
 from .layer import Handle, HeldLayer
+from .masking import beyond_causality
 from .parts import HeldUpTo
 from .reading import InForce
 from .view import OWN_ATTENTION
@@ -152,7 +153,7 @@ def _chosen(layer: HeldLayer, query: Tensor, held: Held, call: Call, step: Step)
     index = mask = None
     for part in layer.parts.attend:
         if isinstance(part, AttendCompute) and layer.parts.index is None and call.plain:
-            allowed = partial(reading.beyond_causality, layer, step, held.positions, part)
+            allowed = partial(beyond_causality, layer, step, held.positions, part)
             output = part.compute(query, held, allowed, call.scaling, step)
             if output is not None:
                 return Chosen(output)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from ..contracts import Band, IndexSharper, LayerInputs, Step
 from ..errors import CallError
 from .layer import HeldLayer, gather_positions
+from .masking import allowed, dropped
 from .rope import rotate
 
 QUERY_BLOCK = 256  # queries of a long forward that are masked and read together
@@ -143,58 +143,13 @@ def _for_eager(visible: Tensor | None, step: Step, positions: Tensor, force: InF
     return positions[:, :, None, :] <= step.positions[:, None, :, None]
 
 
-def _in_order(step: Step, positions: Tensor) -> bool:
-    """True where nothing is missing: the positions are 0, 1, ..., and the queries the last of them."""
-    n, rows = positions.shape[-1], step.positions
-    if step.padding is not None or step.tree is not None or positions.shape[:2] != (1, 1) or rows.shape[0] != 1:
-        return False
-    ends = (positions[0, 0, 0], positions[0, 0, -1], rows[0, 0], rows[0, -1])  # ascending, none twice
-    return [int(e) for e in ends] == [0, n - 1, n - rows.shape[1], n - 1]
-
-
-@lru_cache(maxsize=4)  # one for the layers of a forward
-def _causal(queries: int, keys: int, device: torch.device) -> Tensor:
-    with torch.inference_mode(mode=False):  # it may serve a forward with gradients next
-        return torch.ones(1, 1, queries, keys, dtype=torch.bool, device=device).tril(keys - queries)
-
-
-def allowed(layer: HeldLayer, step: Step, positions: Tensor) -> Tensor:
-    """[B|1, H|1, Q, n] bool: causality, padding, draft tree, and what KEEP and ATTEND leave visible."""
-    queries = step.positions
-    if not layer.parts.masks and _in_order(step, positions):
-        return _causal(step.num_queries, positions.shape[-1], positions.device)
-    visible = (positions[:, :, None, :] <= queries[:, None, :, None]) & (positions >= 0)[:, :, None, :]
-    if step.tree is not None:
-        visible = visible.clone()
-        visible[..., -step.num_queries :] = step.tree.to(visible.device)
-    for part in layer.parts.masks:
-        left = part.visible(queries, positions)
-        if left is not None:
-            visible = visible & left
-    return visible if step.padding is None else visible | _dropped(step)
-
-
-def beyond_causality(layer: HeldLayer, step: Step, positions: Tensor, part: object) -> Tensor | None:
-    """`allowed`; None where, but for `part`, causality alone hides entries."""
-    others = [mask for mask in layer.parts.masks if mask is not part]
-    plain = step.padding is None and step.tree is None
-    if plain and all(mask.visible(step.positions, positions) is None for mask in others):
-        return None
-    return allowed(layer, step, positions)
-
-
 def _visible(layer: HeldLayer, step: Step, columns: Columns) -> Tensor:
     """`allowed`, and what each query chose."""
     visible = allowed(layer, step, columns.positions)
     if columns.chosen is None:
         return visible
     visible = visible & columns.chosen
-    return visible if step.padding is None else visible | _dropped(step)
-
-
-def _dropped(step: Step) -> Tensor:
-    """Padding queries [B, 1, Q, 1]: they read anything, since their result is dropped and NaN would spread."""
-    return (step.positions < 0)[:, None, :, None]
+    return visible if step.padding is None else visible | dropped(step)
 
 
 def _shift(band: Band, queries: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,7 +179,7 @@ def _placed(
         turned = not single and bool(by_query.any())
         queries.append(force.turn(query, by_query) if turned else query)
         mask = visible[..., cut] if band.allowed is None else visible[..., cut] & band.allowed
-        masks.append(mask if step.padding is None else mask | _dropped(step))
+        masks.append(mask if step.padding is None else mask | dropped(step))
         values.append(columns.values[:, :, cut])
         sources.append(numbers[cut])
     if not single and len(bands) > 1:

@@ -13,6 +13,7 @@ from ._lists import split
 from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose
 
 if TYPE_CHECKING:
+    from ..bench.desk import Request
     from ..bench.results.types import Comparison
 
 Recipes = Annotated[
@@ -90,9 +91,8 @@ def command(
     Without arguments: a dozen recipes on the embedded model and text. What is measured already is not measured
     again; a stopped run continues where it stood.
     """
-    from ..bench.compare import asked_sure, run
+    from ..bench.compare import asked_sure
     from ..bench.desk import Request
-    from ..bench.progress import progress_for
     from ..bench.sweep import Sweep
 
     recipes, lines, words = tuple(recipe or ()), tuple(split(tasks or ())), None if text is None else str(text)
@@ -101,14 +101,21 @@ def command(
     request = Request(
         model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title, sure, sweep
     )
-    try:
-        found = run(request, progress_for(quiet, verbose))
-    except KeyboardInterrupt:
-        print(f"stopped; what was finished is in {output}, and the same call continues there", file=sys.stderr)
-        raise typer.Exit(130) from None
+    found = _measured(request, quiet, verbose)
     folder = output.parent if output.suffix == ".sqlite" else output
     _print(found, report or folder / "report.html", as_json)
     raise typer.Exit(1 if found.failures else 0)
+
+
+def _measured(request: Request, quiet: bool, verbose: bool) -> Comparison:
+    from ..bench.compare import run
+    from ..bench.progress import progress_for
+
+    try:
+        return run(request, progress_for(quiet, verbose))
+    except KeyboardInterrupt:
+        print(f"stopped; what was finished is in {request.output}, and the same call continues there", file=sys.stderr)
+        raise typer.Exit(130) from None
 
 
 def _print(found: Comparison, report: Path, as_json: bool) -> None:

@@ -30,24 +30,15 @@ def write(comparison: Comparison, path: Path) -> None:
         raise StoreError(f"the report cannot be written to {path} ({error.strerror}); give another --report") from error
 
 
+_FILTERS = ("size", "number", "signed", "interval", "decision", "few", "predicted", "digits", "runtime", "seconds")
+
+
 def render(comparison: Comparison) -> str:
     """The page. Everything that came from outside (names, recipes, reasons) is escaped."""
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {
-        "size": text.size,
-        "number": text.number,
-        "signed": text.signed,
-        "interval": text.interval,
-        "decision": text.decision,
-        "few": text.few,
-        "predicted": text.predicted,
-        "digits": text.digits,
-        "runtime": text.runtime,
-        "plain": "{:,g}".format,
-        "seconds": text.seconds,
-    }
+    environment.filters |= {name: getattr(text, name) for name in _FILTERS} | {"plain": "{:,g}".format}
     return environment.from_string(_asset("report.html.j2")).render(
         c=comparison,
         findings=findings(comparison),
