@@ -1,0 +1,167 @@
+"""Reading a prompt with sparse attention against dense attention, in one run, taking turns; and from which length on
+each method is the faster one.
+
+    python benchmarks/sparse_prefill.py                              # the embedded model, 4,096 to 16,384 tokens
+    python benchmarks/sparse_prefill.py --model DIR --lengths 8192 32768 -m 'hip-attention(k=1024)'
+
+A turn reads the whole prompt in one forward through the model, attention and everything else, under each recipe; the
+untouched model uses the attention in force (sdpa). The first turn is not counted: there MInference chooses its
+patterns. The ratio is dense over sparse of the same turn, above 1 where sparse is faster; density is the share of
+pairs of query and key that attention multiplies. Where a paper names a size it is the method's default. The whole is
+written as JSON to --json, benchmarks/results/sparse_prefill.json by itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from contextlib import ExitStack
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from paretolm.evaluation.isolated import run_isolated
+from paretolm.evaluation.machine import machine, usable_threads
+from paretolm.evaluation.spread import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from paretolm.bridge.lm import LM
+    from paretolm.recipes.session import Session
+
+RECIPES = ("power-attention", "minference", "hip-attention", "hyper-attention", "prflash(keep=0.25)")
+WANTED = 4  # of the methods should be faster at the largest length
+RESULT = Path(__file__).parent / "results" / "sparse_prefill.json"
+
+
+def main() -> int:
+    options = parse()
+    lines, lengths = options.recipes or list(RECIPES), sorted(options.lengths)
+    found: dict[int, Any] = {}
+    for length in lengths:
+        arguments = {"model": options.model, "lines": lines, "length": length, "repeats": options.repeats}
+        print(f"{length} tokens, {options.repeats + 1} turns", file=sys.stderr)
+        found[length] = run_isolated(f"{Path(__file__).stem}:job", arguments, threads=options.threads)
+    summary = summarise(lines, lengths, found)
+    report(summary, lines, lengths, options)
+    write(options.json, {"model": options.model, "machine": str(machine()), "threads": options.threads, **summary})
+    faster = [line for line in lines if summary["recipes"][line]["ratio"][str(lengths[-1])]["low"] > 1]
+    print(f"faster than dense at {lengths[-1]} tokens: {len(faster)} of {len(lines)}")
+    return 0 if len(faster) >= min(WANTED, len(lines)) else 1
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="reference")
+    parser.add_argument("-m", "--recipe", dest="recipes", action="append")
+    parser.add_argument("--lengths", type=int, nargs="+", default=[4096, 8192, 16384])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=usable_threads())
+    parser.add_argument("--json", type=Path, default=RESULT, help="where the results are written")
+    return parser.parse_args()
+
+
+def job(model: str, lines: list[str], length: int, repeats: int) -> dict[str, Any]:
+    """Seconds of each turn and the density, by recipe; runs in a process of its own."""
+    import paretolm
+
+    names = ["dense", *lines]
+    seconds: dict[str, list[float]] = {line: [] for line in names}
+    with ExitStack() as stack:
+        models = {line: paretolm.load(model) for line in names}  # a model carries one recipe at a time
+        sessions = {line: stack.enter_context(paretolm.recipe(line).apply(lm)) for line, lm in models.items()}
+        ids = prompt(models["dense"], length)
+        for repeat in range(repeats + 1):
+            for line in names if repeat % 2 else names[::-1]:
+                spent = timed(sessions[line], ids)
+                if repeat:
+                    seconds[line].append(spent)
+        every = (repeats + 1) * pairs(models["dense"], length)
+        density = {line: 1 - unread(sessions[line]) / every for line in names}
+    return {"seconds": seconds, "density": density}
+
+
+def prompt(lm: LM, length: int) -> Tensor:
+    """[1, length] of the embedded text, from its start again where it ends."""
+    from paretolm.evaluation.source import TextSource
+    from paretolm.evaluation.streams import build
+
+    (text,) = build(TextSource.open(), lm, length, 1, per_document=length, seed=0, shrink=True)
+    return text.ids.repeat(1, -(-length // text.length))[:, :length]
+
+
+def timed(session: Session, ids: Tensor) -> float:
+    stream = session.stream()
+    start = time.perf_counter()
+    stream.read(ids, last=True, logits=False).logits.argmax(-1).sum().item()
+    return time.perf_counter() - start
+
+
+def unread(session: Session) -> int:
+    """Pairs of query and key that were not multiplied, over all heads and layers."""
+    counts = [count for method in session.counters.values() for name, count in method.items() if "unread" in name]
+    return sum(counts)
+
+
+def pairs(lm: LM, length: int) -> int:
+    """Pairs of a query and a key up to it, over all heads and layers."""
+    heads = sum(layer.num_heads for layer in lm.view.layers if layer.kind == "full")
+    return heads * length * (length + 1) // 2
+
+
+def summarise(lines: Sequence[str], lengths: Sequence[int], found: dict[int, Any]) -> dict[str, Any]:
+    recipes = {}
+    for line in lines:
+        ratios = {}
+        for length in lengths:
+            seconds = found[length]["seconds"]
+            ratio = spread([dense / own for dense, own in zip(seconds["dense"], seconds[line], strict=True)])
+            ratios[str(length)] = ratio.as_json()
+        density = {str(length): found[length]["density"][line] for length in lengths}
+        breaks = break_even([(length, ratios[str(length)]["median"]) for length in lengths])
+        recipes[line] = {"ratio": ratios, "density": density, "break_even": breaks}
+    dense = {str(n): spread(found[n]["seconds"]["dense"]).as_json() for n in lengths}
+    return {"dense_seconds": dense, "recipes": recipes, "raw": {str(n): found[n]["seconds"] for n in lengths}}
+
+
+def break_even(points: Sequence[tuple[int, float]]) -> str:
+    """From which length on sparse is faster: on a line through the logarithms of the neighbouring lengths."""
+    if points[-1][1] <= 1:
+        return f"above {points[-1][0]}"
+    if all(ratio > 1 for _, ratio in points):
+        return f"below {points[0][0]}"
+    (a, low), (b, high) = [pair for pair in pairwise(points) if pair[0][1] <= 1 < pair[1][1]][-1]
+    share = -math.log(low) / (math.log(high) - math.log(low))
+    return f"about {round(math.exp(math.log(a) + share * math.log(b / a)))}"
+
+
+def report(summary: dict[str, Any], lines: Sequence[str], lengths: Sequence[int], options: argparse.Namespace) -> None:
+    print(f"{options.model} on {machine()}; {options.threads} threads used; dense over sparse, median [interval]")
+    width = max(map(len, lines))
+    print(" " * width, *(f"{n:>32}" for n in lengths), "  break-even")
+    dense = [summary["dense_seconds"][str(n)]["median"] for n in lengths]
+    print(f"{'dense':{width}}", *(f"{f'{s:.2f} s':>32}" for s in dense))
+    for line in lines:
+        one = summary["recipes"][line]
+        cells = []
+        for n in map(str, lengths):
+            r = one["ratio"][n]
+            cells.append(f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}] at {one['density'][n]:.0%}")
+        print(f"{line:{width}}", *(f"{cell:>32}" for cell in cells), f"  {one['break_even']}")
+
+
+def write(path: Path, found: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
