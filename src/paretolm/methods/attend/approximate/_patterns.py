@@ -1,7 +1,6 @@
 """Three shapes of sparse attention at equal cost, and how much of a head's attention each catches.
 
-D head width, n entries, M query blocks, N whole or begun key blocks; one head at a time. Key and query blocks are of one
-size.
+D head width, n entries, M query blocks; one head at a time. Key and query blocks are of one size.
 """
 
 from __future__ import annotations

@@ -95,17 +95,18 @@ class TreePrefill(SparsePrefill):
 
 @dataclass(frozen=True, kw_only=True)
 class HipAttention(Method):
-    """Reads of the prompt, for every block of queries, the blocks of keys that a search in a tree finds, and the newest.
+    """Reads of the prompt, for every block of queries, the newest keys and those that a search in a tree finds.
 
     HiP Attention: Sparse Sub-Quadratic Attention with Hierarchical Attention Pruning (2406.09827), section 3. The
     entries before a query block are cut in as many ranges as blocks are to be found; each range is cut in two, each
     half is judged by the key in its middle alone (what is near is alike), the better halves are cut again, down to
-    single blocks: T log T comparisons. Every other query of a block judges. k keys, the first `sinks` and the newest `window` are then read exactly. What follows
-    the prompt is read densely. pairs_compared counts products of the search, pairs_unread those that attention saved.
+    single blocks: T log T comparisons. Every other query of a block judges. k keys, the first `sinks` and the newest
+    `window` are then read exactly. What follows the prompt is read densely. pairs_compared counts products of the
+    search, pairs_unread those that attention saved.
 
-    Where we leave the paper: every head searches for itself in the prompt alone, while the official code also decodes
-    sparsely; blocks of keys are 8 wide rather than 1 or 2, since gathering is done by tensor operations and not by a
-    kernel; a half's key is the one in its middle, not those of its first block. Padded batches are refused.
+    Where we leave the paper: every head searches for itself, and in the prompt alone, while the official code also
+    decodes sparsely; blocks of keys are 8 wide rather than 1 or 2, since gathering is done by tensor operations and
+    not by a kernel; a half's key is the one in its middle, not those of its first block. Padded batches are refused.
     """
 
     papers: ClassVar[tuple[str, ...]] = ("2406.09827",)

@@ -58,9 +58,9 @@ class HyperAttention(Method):
 
     HyperAttention: Long-context Attention in Near-Linear Time (2310.05869), section 3. Causal attention is cut in
     halves again and again: up to `min_seq_len` entries it is exact, and what a later half reads of an earlier one is
-    estimated. Queries and keys are sorted by the signs of `lsh_num_projs` random products, each block of sorted queries
-    reads the block of sorted keys at its place, and `sample_size` random keys, weighted, stand for those outside. What
-    follows the prompt is read densely. pairs_unread counts pairs of query and key.
+    estimated. Queries and keys are sorted by the signs of `lsh_num_projs` random products, each block of sorted
+    queries reads the block of sorted keys at its place, and `sample_size` random keys, weighted, stand for those
+    outside. What follows the prompt is read densely. pairs_unread counts pairs of query and key.
 
     Where we leave the official code: the sample is drawn without replacement, so that one of all keys is exact;
     where queries and keys are not of one number (a prompt read in pieces) the sketch stands for all earlier keys;
