@@ -5,10 +5,12 @@ The queries of a forward are the last Q of the n held entries, so that query i s
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import torch
 from torch import Tensor
 
-from paretolm.contracts import Budget, OpenContext
+from paretolm.contracts import Budget, Held, OpenContext, Step
 from paretolm.methods.keep._ranking import top
 
 
@@ -43,6 +45,18 @@ def indices(mask: Tensor) -> Tensor:
     if int(counts.min()) < int(counts.max()):
         return top(mask[:, :, 0].int(), int(counts.max()))
     return mask.nonzero()[:, -1].unflatten(0, (*mask.shape[:2], -1))
+
+
+class Choosing(ABC):
+    """A part that chooses for each query; a single one reads just the entries it chose."""
+
+    @abstractmethod
+    def choose(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
+        """As AttendChoose.choose."""
+
+    def select(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
+        mask = self.choose(queries, held, step)
+        return None if mask is None else indices(mask)
 
 
 def attention(queries: Tensor, keys: Tensor, seen: Tensor) -> Tensor:

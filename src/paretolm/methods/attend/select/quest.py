@@ -28,7 +28,7 @@ from paretolm.contracts import (
 )
 from paretolm.errors import ConflictError, RecipeError
 
-from ._choice import best, count_unread, indices, own_entries, reading, within
+from ._choice import Choosing, best, count_unread, own_entries, reading, within
 
 
 def bounds(keys: Tensor, page_size: int) -> tuple[Tensor, Tensor]:
@@ -91,7 +91,7 @@ class PageBounds:
 
 
 @dataclass
-class QuestPages:
+class QuestPages(Choosing):
     """Reads the prompt densely; afterwards every query picks pages of its own."""
 
     ctx: OpenContext
@@ -113,10 +113,6 @@ class QuestPages:
         mask = chosen_pages(scores, own, self.method.page_size, num_pages, held.length)
         count_unread(self.ctx, mask, own)
         return mask
-
-    def select(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
-        mask = self.choose(queries, held, step)
-        return None if mask is None else indices(mask)
 
     def tensors(self) -> Iterable[Tensor]:
         return self.pages.tensors()

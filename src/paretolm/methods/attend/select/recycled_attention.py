@@ -26,7 +26,7 @@ from paretolm.contracts import (
     knob,
 )
 
-from ._choice import attention, best, count_unread, indices, own_entries, reading, within
+from ._choice import Choosing, attention, best, count_unread, own_entries, reading, within
 from ._reuse import Reused, leaders, spread
 
 POSITION_BYTES = 4  # int32, as the cache holds them
@@ -42,7 +42,7 @@ def most_attended(queries: Tensor, keys: Tensor, own: Tensor, k: Tensor) -> Tens
 
 
 @dataclass
-class Recycling:
+class Recycling(Choosing):
     """Counts tokens since the last full step; the prompt is read densely and starts no count."""
 
     ctx: OpenContext
@@ -77,10 +77,6 @@ class Recycling:
         at, since = int(step.positions[0, full[-1]]), step.num_queries - 1 - full[-1]
         self.last.remember(queries[:, :, full[-1]], found[:, :, -1], held.positions, at, since)
         return found
-
-    def select(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
-        mask = self.choose(queries, held, step)
-        return None if mask is None else indices(mask)
 
     def tensors(self) -> Iterable[Tensor]:
         return self.last.tensors()

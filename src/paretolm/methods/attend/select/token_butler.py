@@ -30,7 +30,7 @@ from paretolm.contracts import (
 )
 from paretolm.errors import ConflictError, FitError
 
-from ._choice import count_unread, indices, own_entries, within
+from ._choice import Choosing, count_unread, own_entries, within
 from ._hold import HoldAll
 from ._predictor import encode, learn, predicted
 
@@ -103,7 +103,7 @@ class Showing:
 
 
 @dataclass
-class Butler:
+class Butler(Choosing):
     """A predicted layer: `rows` are its heads among those predicted."""
 
     ctx: OpenContext
@@ -121,10 +121,6 @@ class Butler:
         mask = most_wanted(predicted(made.queries[:, self.rows], made.keys[:, self.rows]), own, budget)
         count_unread(self.ctx, mask, own)
         return mask
-
-    def select(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
-        mask = self.choose(queries, held, step)
-        return None if mask is None else indices(mask)
 
 
 def most_wanted(logits: Tensor, own: Tensor, budget: Tensor) -> Tensor:

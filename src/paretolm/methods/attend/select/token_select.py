@@ -26,7 +26,7 @@ from paretolm.contracts import (
 )
 from paretolm.errors import RecipeError
 
-from ._choice import attention, best, count_unread, indices, own_entries, reading, within
+from ._choice import Choosing, attention, best, count_unread, own_entries, reading, within
 from ._reuse import Reused, leaders, spread
 
 POSITION_BYTES = 4  # int32, as the cache holds them
@@ -47,7 +47,7 @@ def voted(queries: Tensor, keys: Tensor, candidates: Tensor, k: Tensor) -> Tenso
 
 
 @dataclass
-class TokenVotes:
+class TokenVotes(Choosing):
     """A chunk of the prompt votes with the mean of its queries, a token after it with its own."""
 
     ctx: OpenContext
@@ -94,10 +94,6 @@ class TokenVotes:
             self.last.remember(queries[:, :, anew[-1]], found[:, :, -1], held.positions, at, 0)
         always = ~between(held.length, own, method.n_init, method.n_local)
         return (spread(before, found, who) | always) & reading(held.length, own)
-
-    def select(self, queries: Tensor, held: Held, step: Step) -> Tensor | None:
-        mask = self.choose(queries, held, step)
-        return None if mask is None else indices(mask)
 
     def tensors(self) -> Iterable[Tensor]:
         return self.last.tensors()
