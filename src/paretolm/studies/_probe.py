@@ -24,7 +24,7 @@ def fitted(features: Tensor, labels: Tensor, classes: int, penalty: float) -> tu
         best.zero_grad()
         loss = nn.functional.cross_entropy(features @ weight + bias, labels)
         loss = loss + penalty / len(labels) * weight.square().sum() / 2
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         return loss
 
     best.step(closure)

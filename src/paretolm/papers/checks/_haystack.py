@@ -44,9 +44,9 @@ def read(session: Session, item: Item, ids: Tensor) -> Read:
     """ids [1, T]: a prompt that the recipe in force leaves as it is."""
     from ...evaluation.metrics.answers import first_number
 
-    text = session.tokenizer.decode(ids[0])
-    context = text.rpartition("Question:")[0]
-    answer = session.generate(ids, max_new_tokens=NEW).text
+    assert session.tokenizer is not None  # the item was made with it
+    context = session.tokenizer.decode(ids[0]).rpartition("Question:")[0]
+    answer = session.generate(ids, max_new_tokens=NEW).text or ""
     key = item.data["key"]
     return Read(f" {key}." in context, first_number(answer) == key, ids.shape[1])
 
