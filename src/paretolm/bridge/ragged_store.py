@@ -8,10 +8,10 @@ from copy import copy
 import torch
 from torch import Tensor
 
-from ..contracts import Step, Store
+from ..contracts import Step
 
 
-class RaggedStore(Store):
+class RaggedStore:  # no subclass of the protocol Store, whose isinstance is slow
     """One side of one layer, or its positions: [N, ...], batch row after row, head after head, no gaps between.
 
     It is read as [B, H, n, ...], n the most that any head holds; a head with fewer has `fill` in front of its own,

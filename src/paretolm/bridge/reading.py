@@ -119,7 +119,8 @@ def _read(
 
 
 def _sharpened(layer: HeldLayer, query: Tensor, step: Step) -> Tensor:
-    by = layer.parts.index.sharper(step.positions) if isinstance(layer.parts.index, IndexSharper) else None
+    index = layer.parts.index
+    by = index.sharper(step.positions) if index is not None and isinstance(index, IndexSharper) else None
     return query if by is None else query * by[:, None, :, None].to(query.dtype)
 
 
