@@ -53,8 +53,8 @@ def compare(
     with knobs, suites of them ('llm-kick'), and 'speed' and 'memory'. text: a file or directory, by default the
     embedded sample. output: where results are kept; what is there already under the same conditions is not
     measured again. shelves, budgets: every method of a shelf ('keep', 'attend/masks') at each budget ('10%'), beside
-    the recipes; context: tokens of a text, where no tasks are given. limit: items a task at most. chunk: tokens a forward of scored text at most. title: heads the
-    report. until_sure: a recipe is scored on a task only until its difference from the untouched model is known to
+    the recipes; context: tokens of a text, where no tasks are given. limit: items a task at most. chunk: tokens a
+    forward of scored text at most. title: heads the report. until_sure: a recipe is scored on a task only until its difference from the untouched model is known to
     lie within `margin` (in the unit of the task's first metric; by default 0.01) or beyond it; `alpha` (by default
     0.05) is the chance that any of these decisions on a task is wrong.
 

@@ -223,7 +223,6 @@ class Session:
         """Forgets what methods carried from request to request; counters and notes stay."""
         self.parts.forget()
         self.binding.logits_parts = self.parts.logits_parts()
-        self.binding.all_logits = Need.LOGITS_FEEDBACK in self.plan.needs
 
     def rewrite(self, ids: Tensor) -> Prompt:
         """The prompt [1, T] as PROMPT methods hand it on."""

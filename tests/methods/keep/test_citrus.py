@@ -5,11 +5,12 @@ import torch
 
 import paretolm
 from paretolm.contracts import Budget
-from paretolm.errors import CallError, ConflictError, RecipeError
+from paretolm.errors import ConflictError, RecipeError
 from paretolm.methods.keep._attention import mean_attention
 from paretolm.methods.keep.citrus import Citrus, asked_at_the_end, asked_for
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
+from tests.methods import checks
 
 LINE = "citrus(budget=24tok, chunk_size=8, instruction=4)"
 LAWS = LawSpec(neutral="citrus(budget=100%)", acts=LINE)
@@ -94,10 +95,7 @@ def test_bytes_lie_in_the_prediction_while_reading_and_writing():
 
 
 def test_a_padded_batch_is_refused():
-    mask = torch.ones(2, 12, dtype=torch.long)
-    mask[1, :3] = 0
-    with paretolm.recipe("citrus").apply(tiny()) as session, pytest.raises(CallError, match="citrus gives up"):
-        session.lm.model(text(12, batch=2), attention_mask=mask)
+    checks.padding_is_refused("citrus", "citrus gives up")
 
 
 def test_layers_whose_state_has_no_way_back_are_refused():

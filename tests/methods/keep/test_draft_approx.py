@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 import paretolm
 from paretolm.contracts import Budget
-from paretolm.errors import CallError, RecipeError
+from paretolm.errors import RecipeError
 from paretolm.methods.keep.draft_approx import DraftApprox, lookahead_votes, num_known
 from paretolm.methods.keep.snapkv import smooth
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
+from tests.methods import checks
 
 LAWS = LawSpec(neutral="draft-approx(budget=100%)", acts="draft-approx(budget=25%, window_size=8)")
 PROMPT = "Once upon a time there was a miller who had a daughter. One day the king came by and asked"
@@ -113,10 +114,7 @@ def test_beams_share_one_draft(reference):
 
 
 def test_a_padded_batch_is_refused():
-    mask = torch.ones(2, 12, dtype=torch.long)
-    mask[1, :3] = 0
-    with paretolm.recipe("draft-approx").apply(tiny()) as session, pytest.raises(CallError, match="gives up"):
-        session.lm.model(text(12, batch=2), attention_mask=mask)
+    checks.padding_is_refused("draft-approx", "gives up")
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 import paretolm
 from paretolm.contracts import Budget
-from paretolm.errors import CallError, RecipeError
+from paretolm.errors import RecipeError
 from paretolm.methods.keep.ems import EMS, evict_then_merge, global_local
 from tests.contract.laws import output
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
+from tests.methods import checks
 
 LAWS = LawSpec(neutral="ems(budget=100%)", acts="ems(budget=25%, window_size=4, threshold=0.5)")
 
@@ -107,15 +108,7 @@ def test_merging_changes_what_is_read_and_not_how_much_is_held():
 
 @pytest.mark.parametrize("line", ["ems(budget=25%, window_size=4)", "ems(budget=30tok)", "ems(budget=100%)"])
 def test_bytes_lie_in_the_prediction_at_every_step(line):
-    lm, recipe, ids = tiny(), paretolm.recipe(line), text(48)
-    with recipe.apply(lm) as session, torch.inference_mode():
-        stream = session.stream()
-        stream.read(ids[:, :40], last=True)
-        for t in range(40, 48):
-            stream.step(ids[:, t : t + 1])
-            cost = recipe.cost(lm.view, t + 1)
-            assert stream.kv_bytes in cost.kv_bytes
-            assert stream.index_bytes in cost.index_bytes
+    checks.bytes_at_every_step(line, (40,), 48)
 
 
 def test_only_few_tokens_a_forward_mean_this_method():
@@ -123,10 +116,7 @@ def test_only_few_tokens_a_forward_mean_this_method():
 
 
 def test_a_padded_batch_is_refused():
-    mask = torch.ones(2, 12, dtype=torch.long)
-    mask[1, :3] = 0
-    with paretolm.recipe("ems").apply(tiny()) as session, pytest.raises(CallError, match="ems gives up"):
-        session.lm.model(text(12, batch=2), attention_mask=mask)
+    checks.padding_is_refused("ems", "ems gives up")
 
 
 @pytest.mark.parametrize(

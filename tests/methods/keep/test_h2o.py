@@ -7,10 +7,11 @@ from hypothesis import strategies as st
 
 import paretolm
 from paretolm.contracts import Budget, Moment, Observed, Step
-from paretolm.errors import CallError, ConflictError, RecipeError
+from paretolm.errors import ConflictError, RecipeError
 from paretolm.methods.keep.h2o import H2O, H2OKeep, accumulate, heavy_and_recent, num_recent
 from tests.contract.spec import LawSpec
-from tests.contract.tiny import text, tiny
+from tests.contract.tiny import tiny
+from tests.methods import checks
 from tests.methods.keep.fakes import FakeContext, FakeHeld, positions
 
 LAWS = LawSpec(neutral="h2o(budget=100%)", acts="h2o(budget=25%)")
@@ -107,16 +108,7 @@ def test_rows_of_the_scores_follow_the_batch():
 
 @pytest.mark.parametrize("line", ["h2o(budget=25%)", "h2o(budget=30tok)", "h2o(budget=100%)"])
 def test_bytes_lie_in_the_prediction_at_every_step(line):
-    lm, recipe, ids = tiny(), paretolm.recipe(line), text(56)
-    with recipe.apply(lm) as session, torch.inference_mode():
-        stream = session.stream()
-        stream.read(ids[:, :20])
-        stream.read(ids[:, 20:40], last=True)
-        for t in range(40, 56):
-            stream.step(ids[:, t : t + 1])
-            cost = recipe.cost(lm.view, t + 1)
-            assert stream.kv_bytes in cost.kv_bytes
-            assert stream.index_bytes in cost.index_bytes
+    checks.bytes_at_every_step(line, (20, 40), 56)
 
 
 def test_only_few_tokens_a_forward_mean_this_method():
@@ -125,10 +117,7 @@ def test_only_few_tokens_a_forward_mean_this_method():
 
 
 def test_a_padded_batch_is_refused():
-    mask = torch.ones(2, 12, dtype=torch.long)
-    mask[1, :3] = 0
-    with paretolm.recipe("h2o").apply(tiny()) as session, pytest.raises(CallError, match="h2o gives up"):
-        session.lm.model(text(12, batch=2), attention_mask=mask)
+    checks.padding_is_refused("h2o", "h2o gives up")
 
 
 def test_a_share_outside_its_range_is_refused():

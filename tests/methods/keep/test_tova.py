@@ -3,12 +3,10 @@
 import pytest
 import torch
 
-import paretolm
 from paretolm.contracts import Budget, Moment, Observed, Step
-from paretolm.errors import CallError
 from paretolm.methods.keep.tova import TOVA, TOVAKeep
 from tests.contract.spec import LawSpec
-from tests.contract.tiny import text, tiny
+from tests.methods import checks
 from tests.methods.keep.fakes import FakeContext, FakeHeld, positions
 
 LAWS = LawSpec(neutral="tova(budget=100%)", acts="tova(budget=25%)")
@@ -40,15 +38,7 @@ def test_nothing_leaves_while_the_prompt_is_read():
 
 @pytest.mark.parametrize("line", ["tova(budget=25%)", "tova(budget=30tok)"])
 def test_bytes_lie_in_the_prediction_at_every_step(line):
-    lm, recipe, ids = tiny(), paretolm.recipe(line), text(48)
-    with recipe.apply(lm) as session, torch.inference_mode():
-        stream = session.stream()
-        stream.read(ids[:, :40], last=True)
-        for t in range(40, 48):
-            stream.step(ids[:, t : t + 1])
-            cost = recipe.cost(lm.view, t + 1)
-            assert stream.kv_bytes in cost.kv_bytes
-            assert stream.index_bytes in cost.index_bytes
+    checks.bytes_at_every_step(line, (40,), 48)
 
 
 def test_only_few_tokens_a_forward_mean_this_method():
@@ -56,7 +46,4 @@ def test_only_few_tokens_a_forward_mean_this_method():
 
 
 def test_a_padded_batch_is_refused():
-    mask = torch.ones(2, 12, dtype=torch.long)
-    mask[1, :3] = 0
-    with paretolm.recipe("tova").apply(tiny()) as session, pytest.raises(CallError, match="tova gives up"):
-        session.lm.model(text(12, batch=2), attention_mask=mask)
+    checks.padding_is_refused("tova", "tova gives up")

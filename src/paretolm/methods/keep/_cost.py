@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from paretolm.contracts import Budget, Interval, LayerCost, LayerView
+from paretolm.contracts import Budget, Interval, LayerCost, LayerView, ModelView
 from paretolm.contracts.cost import POSITION_BYTES
 
 SCORE_BYTES = 4  # float32
@@ -17,6 +17,12 @@ def holding(layer: LayerCost, entries: int, per_head: bool = False) -> LayerCost
     kept = layer.entries.at_most(entries)
     rows = layer.heads if per_head and kept.high < layer.entries.high else 1
     return replace(layer, entries=kept, position_bytes=POSITION_BYTES * rows)
+
+
+def query_bytes(view: ModelView) -> int:
+    """Of one observed query and its position, in all full-attention layers."""
+    layers = [view.layers[i] for i in view.full_layers]
+    return sum(layer.num_heads * layer.key_dim * view.dtype_bytes + QUERY_POSITION_BYTES for layer in layers)
 
 
 def received_bytes(layers: Sequence[LayerView], budget: Budget, tokens: int) -> Interval:

@@ -30,7 +30,7 @@ from paretolm.contracts import (
 from paretolm.errors import RecipeError
 
 from ._attention import mean_attention
-from ._cost import QUERY_POSITION_BYTES, holding
+from ._cost import holding, query_bytes
 from ._probing import check_probing
 from ._ranking import top
 from .snapkv import window_of, window_votes
@@ -138,13 +138,11 @@ class Citrus(Method):
     def cost(self, view: ModelView, tokens: int, before: Cost) -> Cost:
         budget = self.budget.tokens(tokens)
         least = tokens if tokens <= budget else self.left(budget)
-        layers = [view.layers[i] for i in view.full_layers]
-        query = sum(layer.num_heads * layer.key_dim * view.dtype_bytes + QUERY_POSITION_BYTES for layer in layers)
         cost = before.with_layers(
             view.full_layers,
             lambda layer: replace(holding(layer, budget), entries=Interval(least, holding(layer, budget).entries.high)),
         )
-        queries = Interval.exact(min(tokens, self.instruction) * query)
+        queries = Interval.exact(min(tokens, self.instruction) * query_bytes(view))
         return replace(cost, index_bytes=cost.index_bytes + queries)
 
     def chunk(self, tokens: int) -> int | None:

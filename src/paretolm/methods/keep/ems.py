@@ -32,7 +32,7 @@ from paretolm.contracts import (
 )
 from paretolm.errors import RecipeError
 
-from ._cost import QUERY_POSITION_BYTES, holding, received_bytes
+from ._cost import holding, query_bytes, received_bytes
 from ._ranking import top
 from .h2o import accumulate
 from .snapkv import smooth, window_votes
@@ -200,9 +200,8 @@ class EMS(Method):
         cost = before.with_layers(view.full_layers, lambda layer: holding(layer, capacity, per_head=True))
         layers = [view.layers[i] for i in view.full_layers]
         window = min(tokens, self.window_size)
-        queries = sum(layer.num_heads * layer.key_dim * view.dtype_bytes + QUERY_POSITION_BYTES for layer in layers)
         scores = received_bytes(layers, self.budget, tokens)
-        return replace(cost, index_bytes=cost.index_bytes + Interval.exact(window * queries) + scores)
+        return replace(cost, index_bytes=cost.index_bytes + Interval.exact(window * query_bytes(view)) + scores)
 
     def chunk(self, tokens: int) -> int | None:
         return max(1, self.budget.tokens(tokens) // 8)

@@ -29,7 +29,7 @@ from paretolm.contracts import (
 )
 
 from ._attention import mean_attention
-from ._cost import QUERY_POSITION_BYTES, holding
+from ._cost import holding, query_bytes
 from ._ranking import top
 
 
@@ -86,9 +86,7 @@ class TOVA(Method):
     def cost(self, view: ModelView, tokens: int, before: Cost) -> Cost:
         capacity = self.budget.tokens(tokens)
         cost = before.with_layers(view.full_layers, lambda layer: holding(layer, capacity))
-        layers = [view.layers[i] for i in view.full_layers]
-        query = sum(layer.num_heads * layer.key_dim * view.dtype_bytes + QUERY_POSITION_BYTES for layer in layers)
-        return replace(cost, index_bytes=cost.index_bytes + Interval.exact(query))
+        return replace(cost, index_bytes=cost.index_bytes + Interval.exact(query_bytes(view)))
 
     def chunk(self, tokens: int) -> int | None:
         return max(1, self.budget.tokens(tokens) // 8)

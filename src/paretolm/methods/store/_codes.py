@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from paretolm.methods.keep._ranking import taken
+
 from ._packing import dequantize, gather, half_dtype, pack, quantize, unpack
 
 
@@ -77,7 +79,7 @@ class ChannelCodes:
 
     def take(self, index: Tensor) -> ChannelCodes:
         """Drops the groups that no kept entry of a head belongs to, and numbers the others anew."""
-        old = _look_up(self.numbers(), index)
+        old = taken(self.numbers(), index)
         starts = torch.ones_like(old, dtype=torch.bool)
         starts[..., 1:] = old[..., 1:] != old[..., :-1]
         new = starts.cumsum(-1) - 1
@@ -100,7 +102,7 @@ class ChannelCodes:
         if index is None and self.group is None:
             groups = codes.unflatten(2, (-1, self.size))
             return dequantize(groups, self.scale.unsqueeze(-2), self.zero.unsqueeze(-2), dtype).flatten(2, 3)
-        group = self.numbers() if index is None else _look_up(self.numbers(), index)
+        group = self.numbers() if index is None else taken(self.numbers(), index)
         return dequantize(codes, gather(self.scale, group), gather(self.zero, group), dtype)
 
     def tensors(self) -> Iterable[Tensor]:
@@ -162,9 +164,3 @@ class TokenCodes:
 def _small(x: Tensor) -> Tensor:
     """Group numbers in as few bytes as they need."""
     return x.to(torch.int16 if int(x.max()) <= torch.iinfo(torch.int16).max else torch.int32)
-
-
-def _look_up(table: Tensor, index: Tensor) -> Tensor:
-    """table [B|1, H|1, n] at index [B|1, H|1, m]."""
-    shape = torch.broadcast_shapes(table.shape[:2], index.shape[:2])
-    return table.expand(*shape, -1).gather(-1, index.expand(*shape, -1))

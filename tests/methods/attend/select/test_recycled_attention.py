@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 import paretolm
 from paretolm.contracts import Budget, Moment
-from paretolm.errors import CallError, RecipeError
+from paretolm.errors import RecipeError
 from paretolm.methods.attend.select.recycled_attention import RecycledAttention, Recycling
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
+from tests.methods import checks
 from tests.methods.attend.select.chunks import FakeContext, FakeHeld, logits_of, step, tensors
 
 LAWS = LawSpec(neutral="recycled-attention(stride=1)", acts="recycled-attention(budget=10%, stride=5)")
@@ -92,10 +93,7 @@ def test_what_is_remembered_lies_in_the_prediction():
 
 
 def test_a_padded_batch_is_refused():
-    mask = torch.ones(2, 12, dtype=torch.long)
-    mask[1, :3] = 0
-    with paretolm.recipe("recycled-attention").apply(tiny()) as s, pytest.raises(CallError, match="gives up"):
-        s.lm.model(text(12, batch=2), attention_mask=mask)
+    checks.padding_is_refused("recycled-attention", "gives up")
 
 
 def test_a_stride_of_nothing_is_refused():

@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 
 from paretolm.contracts import Cost, Edit, Interval, Method, ModelView, Need, OpenContext, Slot, knob
 from paretolm.errors import RecipeError
+from paretolm.methods.keep._cost import SCORE_BYTES
 
 from ._blocks import BlockLookup, Sizes
 from ._far import FarAtLimit
 from ._hold import HoldAll
 
-SCORE_BYTES = 4  # float32
 BREAKS = frozenset({Need.CHUNK_INVARIANT, Need.PADDING, Need.ROLLBACK, Need.TREE})
 
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from paretolm.methods.keep._ranking import taken
+
 from ._choice import indices
 
 
@@ -49,9 +51,7 @@ class Reused:
     def remember(self, query: Tensor, mask: Tensor, held: Tensor, at: int, since: int) -> None:
         """mask [B, H|1, n] of the entries at positions `held` [B|1, H|1, n]."""
         index = indices(mask[:, :, None])
-        shape = torch.broadcast_shapes(held.shape[:2], index.shape[:2])
-        found = held.expand(*shape, -1).gather(-1, index.expand(*shape, -1))
-        self.query, self.positions, self.at, self.since = query.clone(), found.clone(), at, since
+        self.query, self.positions, self.at, self.since = query.clone(), taken(held, index), at, since
 
     def mask(self, held: Tensor) -> Tensor:
         """[B, H|1, n] True for the held entries, at positions `held` [B|1, H|1, n], that were chosen."""
@@ -59,9 +59,7 @@ class Reused:
         size = 1 + max(int(held.max()), int(self.positions.amax()) if self.positions.numel() else 0)
         table = torch.zeros(*self.positions.shape[:2], size, dtype=torch.bool, device=held.device)
         table.scatter_(-1, self.positions.long(), True)
-        shape = torch.broadcast_shapes(held.shape[:2], table.shape[:2])
-        at = held.long().clamp(min=0).expand(*shape, -1)
-        return table.expand(*shape, -1).gather(-1, at) & (held >= 0)
+        return taken(table, held.long().clamp(min=0)) & (held >= 0)
 
     def tensors(self) -> Iterable[Tensor]:
         return (t for t in (self.query, self.positions) if t is not None)

@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 
 from paretolm.contracts import Cost, Interval, ModelView, OpenContext, knob
+from paretolm.methods.keep._cost import SCORE_BYTES
 
 from ._blocks import BlockLookup, Sizes
-from ._memory import SCORE_BYTES, BlockMemory
+from ._memory import BlockMemory
 
 
 def activation_bias(queries: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
