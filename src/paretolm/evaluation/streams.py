@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..bridge.lm import LM
 
 SHORTEST = 64  # tokens of a stream
-_CHARACTERS = 16  # of a document read for each token wanted of it
+_CHARACTERS = 5  # of a document read at first for each token wanted of it
+_CUT = 16  # tokens before a cut in the text that the cut may have changed
 _START = -1  # document index of a separator
 
 
@@ -139,10 +140,10 @@ class _Encoded:
     def head(self, most: int) -> tuple[list[int], list[str], bool]:
         """At most `most` tokens, the text of each, and whether there are more."""
         text, template = self._text
-        if len(self._ids) <= most and self._read < len(text):
-            self._read = most * _CHARACTERS
+        while len(self._ids) <= most + _CUT and self._read < len(text):
+            self._read = max(most * _CHARACTERS, 2 * self._read) + _CUT * _CHARACTERS
             self._ids, self._pieces = encode(self.tokenizer, text[: self._read], template=template)
-        return self._ids[:most], self._pieces[:most], len(self._ids) > most or self._read < len(text)
+        return self._ids[:most], self._pieces[:most], len(self._ids) > most
 
 
 class _Flat:

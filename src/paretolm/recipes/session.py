@@ -161,7 +161,7 @@ class Session:
         return Observe(queries, any(p.observe.received for p in parts))
 
     def prefill(self, ids: Tensor, *, chunk: int = 512, observe: Observe | None = None) -> Snapshot:
-        """Reads a prompt [1, P] for every recipe of equal prefill hash; only the last chunk has logits.
+        """Reads a prompt [1, P] for every recipe of equal prefill hash; only its last token has logits.
 
         Raises CallError where this recipe acts in the cache while the prompt is read."""
         if not self.plan.shares_prefill:
@@ -173,7 +173,7 @@ class Session:
         cache.prompt, stream, size = ids, Stream(self.binding, cache), ids.shape[1]
         for start in range(0, size, chunk):
             last = start + chunk >= size
-            out = stream.read(ids[:, start : start + chunk], last=last, logits=last)
+            out = stream.read(ids[:, start : start + chunk], last=last, logits=False)
         return take_snapshot(stream, out)
 
     def resume(self, snapshot: Snapshot) -> Stream:

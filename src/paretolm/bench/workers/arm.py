@@ -48,12 +48,12 @@ def make_arm(lm: LM, key: str | None, recipe: Recipe, artifacts: Mapping[str, Ar
 
 
 def read_prompt(session: Session, item: Item, chunk: int) -> tuple[Stream, Forward]:
-    """A fresh stream at the end of the item's prompt, and what its last forward gave."""
+    """A fresh stream at the end of the item's prompt, and what its last token gave."""
     ids, size = item.prompt_ids, item.prompt_length
     stream = session.stream(ids)
     for start in range(0, size, chunk):
         last = start + chunk >= size
-        out = stream.read(ids[:, start : start + chunk], last=last, logits=last)
+        out = stream.read(ids[:, start : start + chunk], last=last, logits=False)
     return stream, out
 
 

@@ -17,7 +17,7 @@ import torch
 
 from ...bridge.bytes import module_bytes
 from ...bridge.lm import LM
-from ...bridge.stream import Snapshot, Stream
+from ...bridge.stream import Snapshot, Stream, own_stream
 from ...contracts import Forward, Observe, Slot
 from ...errors import CellError
 from ...evaluation.audit import check_fed, check_prompt
@@ -154,9 +154,10 @@ class TaskRun:
 
     def _score(self, arm: Arm, items: list[Item], snapshots: Mapping[str, Snapshot], bases: dict[str, Base]) -> None:
         apart = self._generates(arm) or bool(snapshots and not any(slot.in_cache for slot in arm.slots))
-        weighed = self._weighed(arm, items) if apart else {}
+        weighed = self._weighed(arm, items, snapshots) if apart else {}
         with self._opened(arm) as session:
             before: Counters = {}  # what opening did belongs to the first item
+            weights = module_bytes(self.lm.model)
             for given in items:
                 session.reset()
                 torch.manual_seed(self.seed)
@@ -171,7 +172,7 @@ class TaskRun:
                     bases[item.id] = scored.keep
                 if arm.key:
                     facts = {**scored.facts, "chunk": run.chunk, "counters": _difference(session.counters, before)}
-                    facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held)}
+                    facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held, weights)}
                     facts["of"] = origin(self.lm.content_hash, self.text, arm.recipe.hash)
                     facts |= self._traits(item) if arm.recipe.is_dense else {}
                     self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])
@@ -211,12 +212,14 @@ class TaskRun:
         """Only `session.generate` obeys the recipe here."""
         return self.task.mode == "generate" and bool(arm.slots & _GENERATED)
 
-    def _weighed(self, arm: Arm, items: list[Item]) -> dict[str, dict[str, int]]:
+    def _weighed(self, arm: Arm, items: list[Item], read: Mapping[str, Snapshot]) -> dict[str, dict[str, int]]:
         """Bytes of the longest item in the model's own cache, where scoring goes through another."""
         longest = max(self.items, key=lambda item: (item.prompt_length, item.id))
         if longest not in items:
             return {}
         with self._opened(arm) as session:
+            if longest.id in read and not session.binding.owns_cache:
+                return {longest.id: _held(own_stream(session.binding, read[longest.id]))}
             prompt = replace(longest, prompt_ids=session.rewrite(longest.prompt_ids).ids)
             return {longest.id: _held(read_prompt(session, prompt, PREFILL_CHUNK)[0])}
 
@@ -226,13 +229,13 @@ class TaskRun:
             return {}
         return {"traits": traits(self.lm.tokenizer.decode(item.prompt_ids[0, -_TRAIT_TOKENS:]))}
 
-    def _bytes(self, arm: Arm, item: Item, held: dict[str, int]) -> dict[str, Any]:
+    def _bytes(self, arm: Arm, item: Item, held: dict[str, int], weights: int) -> dict[str, Any]:
         """Held at the end of the prompt, and as predicted."""
         cost = arm.recipe.cost(self.lm.view, item.prompt_length)
         return {
             **held,
             "prompt": item.prompt_length,
-            "weight_bytes": module_bytes(self.lm.model),
+            "weight_bytes": weights,
             "predicted": _finite(cost.kv_bytes.low, cost.kv_bytes.high),
             "predicted_weights": _finite(cost.weight_bytes.low, cost.weight_bytes.high),
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-_BLOCK = 1 << 19  # logits turned into float32 at a time: as many as stay in a core's cache
+_BLOCK = 1 << 17  # logits turned into float32 at a time: as many as stay in a core's cache
 
 
 def token_nll(logits: Tensor, targets: Tensor) -> Tensor:
