@@ -61,7 +61,7 @@ class _Texts(TextFitter):
     """Token ids in place of documents."""
 
     def __init__(self, lm: LM, ids: list[Tensor]) -> None:
-        self.view, self.tokenizer, self._model, self._ids = lm.view, lm.tokenizer, lm.model, ids
+        self.view, self.tokenizer, self._lm, self._model, self._ids = lm.view, lm.tokenizer, lm, lm.model, ids
 
     def documents(self) -> Any:
         return (ids[None] for ids in self._ids)

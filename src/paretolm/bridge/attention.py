@@ -16,7 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from ..contracts import AttendByBlock, AttendChoose, AttendCompute, AttendSelect, Held, LayerInputs, Step
+from ..contracts import AttendByBlock, AttendChoose, AttendCompute, AttendSelect, Attention, Held, LayerInputs, Step
 from ..contracts.step import current_step
 from . import reading
 from .layer import Handle, HeldLayer
@@ -66,14 +66,18 @@ def own_attention(
     if force is not None and force.stop_at == getattr(module, "layer_idx", None) is not None:
         force.stopped.append(LayerInputs(query, key, scale, value))
         raise Stop
+    if force is not None and force.instead is not None and module.layer_idx in force.instead_at:
+        output = _instead(force.instead, module.layer_idx, (query, key, value), Call(inner, force, scale, kwargs))
+        if output is not None:
+            return output.transpose(1, 2).contiguous(), None
     if not isinstance(key, Handle) or force is None:
         return inner(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
     layer, step = key.layer, current_step()
     layer.view.turn = force.turn
-    output = _attend(layer, module, query, Call(inner, force, scale, kwargs), step)
+    attended = _attend(layer, module, query, Call(inner, force, scale, kwargs), step)
     layer.observe(query, step.positions, scale, step)
     layer.settle(step)
-    return output
+    return attended
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,10 @@ def inner_function(module: nn.Module, name: str) -> Callable[..., Any]:
     """The attention implementation `name` as this module's model file resolves it."""
     own = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
     return ALL_ATTENTION_FUNCTIONS.get_interface(name, own)
+
+
+def _instead(instead: Attention, layer: Any, given: tuple[Tensor, Tensor, Tensor], call: Call) -> Tensor | None:
+    return instead(layer, *given, call.scaling) if call.plain else None
 
 
 def _attend(layer: HeldLayer, module: nn.Module, query: Tensor, call: Call, step: Step) -> tuple[Tensor, Any]:

@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..contracts import LayerInputs
+from ..contracts import Altered, LayerInputs
 from ..errors import FitError, TextError
+from .altered import altered_forward
 from .binding import Binding
 from .layerwise import Change, See, layer_by_layer
 from .lm import LM
@@ -26,7 +27,7 @@ class TextFitter:
         if not any(document.strip() for document in documents):
             raise TextError("the fitting text is empty; give a file with text in it")
         self.view, self.tokenizer = lm.view, lm.tokenizer
-        self._model, self._texts = lm.model, documents
+        self._lm, self._model, self._texts = lm, lm.model, documents
 
     @property
     def data_hash(self) -> str:
@@ -61,6 +62,10 @@ class TextFitter:
     def layer_inputs(self, ids: Tensor, layer: int) -> LayerInputs:
         """As `contracts.Fitter` has it."""
         return Binding(self._model, self.view, None, lambda: None).layer_inputs(ids, layer)
+
+    def altered(self, ids: Tensor, change: Altered) -> tuple[Tensor, Tensor]:
+        """As `contracts.Fitter` has it."""
+        return altered_forward(self._lm, ids, change)
 
     def layer_by_layer(self, pieces: Sequence[Tensor], see: See, change: Change) -> None:
         """As `contracts.Fitter` has it."""

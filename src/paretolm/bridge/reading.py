@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..contracts import Band, IndexSharper, LayerInputs, Step
+from ..contracts import Attention, Band, IndexSharper, LayerInputs, Step
 from ..errors import CallError
 from .layer import HeldLayer, gather_positions
 from .masking import allowed, dropped
@@ -32,6 +32,8 @@ class InForce:
     halves: bool
     stop_at: int | None = None
     stopped: list[LayerInputs] = field(default_factory=list)
+    instead: Attention | None = None  # stands in for attention of the layers `instead_at`
+    instead_at: frozenset[int] = frozenset()
 
     def turn(self, x: Tensor, by: Tensor) -> Tensor:
         """x [B, H, m, D] turned by [B|1, H|1, m] positions. Raises CallError where the model has no rotary ones."""

@@ -26,6 +26,7 @@ from .cache_parts import (
 )
 from .cost import Cost, Interval, LayerCost
 from .knobs import Budget, ModelRef, knob
+from .learning import Altered, Attention
 from .method import WHOLE, Artifact, Edit, Fitter, Method, OpenContext, Place
 from .parts import (
     BlockPart,
@@ -48,6 +49,7 @@ from .view import LayerView, Linear, ModelView, Rope
 
 __all__ = [
     "WHOLE",
+    "Altered",
     "Artifact",
     "AttendByBlock",
     "AttendChoose",
@@ -55,6 +57,7 @@ __all__ = [
     "AttendMask",
     "AttendPart",
     "AttendSelect",
+    "Attention",
     "Band",
     "BlockPart",
     "Budget",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar
 from ..errors import ConflictError
 from .cost import Cost
 from .knobs import check_knobs
+from .learning import Altered
 from .parts import LayerInputs, SlotPart
 from .slots import Need, Phase, Slot
 from .view import ModelView
@@ -101,6 +102,10 @@ class Fitter(Protocol):
 
     def layer_inputs(self, ids: Tensor, layer: int) -> LayerInputs:
         """What attention of `layer` sees on ids [1, T]; the layers above it are not run."""
+        ...
+
+    def altered(self, ids: Tensor, change: Altered) -> tuple[Tensor, Tensor]:
+        """(logits [1, T, V], last hidden [1, T, d]) with gradients towards what `change` holds; the model is frozen."""
         ...
 
     def layer_by_layer(
