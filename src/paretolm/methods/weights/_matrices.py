@@ -1,6 +1,9 @@
-"""The matrices that methods on weights change: those of the layers, not the embeddings and the output head."""
+"""The matrices that methods on weights change, those of the layers and not the embeddings and the output head, and
+what stands in their place."""
 
 from __future__ import annotations
+
+from torch import Tensor, nn
 
 from paretolm.contracts import Linear, ModelView
 from paretolm.errors import ConflictError
@@ -19,3 +22,11 @@ def layer_matrices(name: str, view: ModelView) -> list[Linear]:
     if not found:
         raise ConflictError(f"{name} works on nn.Linear, and the layers of {view.architecture} hold none")
     return found
+
+
+def around(module: nn.Linear, weight: Tensor) -> nn.Linear:
+    """A module of its own around `weight`, with the bias of `module`."""
+    new = nn.Linear(module.in_features, module.out_features, bias=False, device="meta")
+    new.weight = nn.Parameter(weight.to(module.weight.dtype), requires_grad=module.weight.requires_grad)
+    new.bias = module.bias
+    return new.train(module.training)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from paretolm.contracts import Edit, Fitter, Linear, Method, ModelView, Need, OpenContext, Slot, WeightsPart, knob
 from paretolm.errors import ConflictError, RecipeError, TextError
 
-from ._matrices import layer_matrices
+from ._matrices import around, layer_matrices
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +66,7 @@ class _Prune:
         done[path] = (int(((before if after is None else after) == 0).sum()), before.numel(), before.element_size())
         self.ctx.count("weights_zeroed", max(0, done[path][0] - int((before == 0).sum())))
         self._note(done)
-        return module if after is None else _linear(module, after)
+        return module if after is None else around(module, after)
 
     def _note(self, done: dict[str, tuple[int, int, int]]) -> None:
         held = sum(count * size for _, count, size in done.values())
@@ -74,14 +74,6 @@ class _Prune:
             "sparsity", round(sum(zeros for zeros, *_ in done.values()) / sum(n for _, n, _ in done.values()), 6)
         )
         self.ctx.note("bytes", {"before": held, "after": held, "why": "zeros are held like other numbers"})
-
-
-def _linear(module: nn.Linear, weight: Tensor) -> nn.Linear:
-    """A module of its own around `weight`, with the bias of `module`."""
-    new = nn.Linear(module.in_features, module.out_features, bias=False, device="meta")
-    new.weight = nn.Parameter(weight.to(module.weight.dtype), requires_grad=module.weight.requires_grad)
-    new.bias = module.bias
-    return new.train(module.training)
 
 
 def lowest(scores: Tensor, count: int) -> Tensor:
