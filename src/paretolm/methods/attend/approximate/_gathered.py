@@ -7,6 +7,7 @@ entries that share what they read, a key block `key_block`, which divides it. Ev
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -91,8 +92,8 @@ def attend(
     for row, read in enumerate(reads):
         place = key_row(row, heads, keys.shape[1])
         sides = (stored[0][place], stored[1][place])
-        columns = None if read.columns is None else tuple(x[place, read.columns] for x in flat)
-        outputs.append(_head(tiles[row], sides, columns, read, tiling))
+        columns = None if read.columns is None else (flat[0][place, read.columns], flat[1][place, read.columns])
+        outputs.append(_Head(tiles[row], sides, columns, read, tiling).attended())
         pairs += num_pairs(read, tiling)
     found = torch.stack(outputs).flatten(1, 2)[:, ahead : ahead + size]
     return found.unflatten(0, (batch, heads)), pairs
@@ -126,54 +127,80 @@ def _hidden(columns: Tensor, blocks: Tensor, own: Tensor, tiling: Tiling) -> Ten
     return late | read[:, columns // tiling.key_block + 1]
 
 
-def _head(
-    tiles: Tensor,
-    sides: tuple[Tensor, Tensor],
-    single: tuple[Tensor, ...] | None,
-    read: Reads,
-    tiling: Tiling,
-) -> Tensor:
-    """[M, query_block, Dv] of one head: scaled tiles [M, query_block, D], sides [N, key_block, D] in blocks."""
-    width = read.blocks.shape[1] * tiling.key_block + tiling.query_block
-    width += 0 if read.columns is None else len(read.columns)
-    step = max(1, SCORES_AT_ONCE // (width * tiling.query_block))
-    own, parts = tiling.own(tiles.device), []
-    for start in range(0, tiling.num_blocks, step):
-        rows = slice(start, start + step)
-        blocks = read.blocks[rows]
-        some = Reads(blocks[:, (blocks >= 0).any(0)], read.columns)
-        parts.append(_some(tiles[rows], sides, single, some, own[rows], tiling))
-    return torch.cat(parts)
+class _Scratch:
+    """Memory that is used again and again: a fresh piece costs more than what is written into it."""
+
+    def __init__(self, like: Tensor, size: int) -> None:
+        self._memory = None if like.requires_grad else like.new_empty(size)
+
+    def __call__(self, *shape: int) -> Tensor | None:
+        """None where gradients forbid it."""
+        return None if self._memory is None else self._memory[: math.prod(shape)].view(shape)
 
 
-def _some(
-    tiles: Tensor,
-    sides: tuple[Tensor, Tensor],
-    single: tuple[Tensor, ...] | None,
-    read: Reads,
-    own: Tensor,
-    tiling: Tiling,
-) -> Tensor:
-    """As `_head`, for the query blocks `own`."""
-    device, size = tiles.device, tiling.query_block
-    mine = own[:, None] * tiling.per_block + torch.arange(tiling.per_block, device=device)
-    blocks = torch.cat([read.blocks, mine], dim=1)
-    keys, values = (_gather(side, blocks.clamp(min=0)) for side in sides)
-    logits = torch.bmm(tiles, keys.transpose(1, 2))
-    absent = blocks < 0
-    if bool(absent.any()):
-        logits.masked_fill_(absent.repeat_interleave(tiling.key_block, dim=1)[:, None], float("-inf"))
-    logits[..., -size:].masked_fill_(torch.ones(size, size, dtype=torch.bool, device=device).triu(1), float("-inf"))
-    if single is None:
-        return torch.bmm(logits.float().softmax(-1).to(tiles.dtype), values)
-    assert read.columns is not None
-    beside = torch.matmul(tiles, single[0].T)
-    beside.masked_fill_(_hidden(read.columns, read.blocks, own, tiling)[:, None], float("-inf"))
-    weights = torch.cat([logits, beside], dim=-1).float().softmax(-1).to(tiles.dtype)
-    width = logits.shape[-1]
-    return torch.bmm(weights[..., :width], values) + torch.matmul(weights[..., width:], single[1])
+@dataclass
+class _Head:
+    """One head: scaled tiles [M, query_block, D], keys and values [N, key_block, D] in blocks, those of the columns
+    [c, D], and memory for what is gathered and for masks."""
 
+    tiles: Tensor
+    sides: tuple[Tensor, Tensor]
+    columns: tuple[Tensor, Tensor] | None
+    read: Reads
+    tiling: Tiling
 
-def _gather(side: Tensor, blocks: Tensor) -> Tensor:
-    """[c', m * b, D] of side [N, b, D] at blocks [c', m]."""
-    return side.flatten(1).index_select(0, blocks.flatten()).view(len(blocks), -1, side.shape[-1])
+    def attended(self) -> Tensor:
+        """[M, query_block, Dv]"""
+        tiling, blocks = self.tiling, self.read.blocks
+        own = tiling.own(blocks.device)
+        width = blocks.shape[1] * tiling.key_block + tiling.query_block
+        width += 0 if self.read.columns is None else len(self.read.columns)
+        step = min(max(1, SCORES_AT_ONCE // (width * tiling.query_block)), tiling.num_blocks)
+        sizes = [step * width * side.shape[-1] for side in self.sides]
+        self.gathered, self.joined = (
+            [_Scratch(x, n) for x, n in zip(self.sides, sizes, strict=True)] for _ in range(2)
+        )
+        self.masks = _Scratch(self.tiles, step * width * tiling.query_block)
+        parts = []
+        for start in range(0, tiling.num_blocks, step):
+            rows = slice(start, start + step)
+            some = blocks[rows]
+            parts.append(self._some(self.tiles[rows], some[:, (some >= 0).any(0)], own[rows]))
+        return torch.cat(parts)
+
+    def _some(self, tiles: Tensor, before: Tensor, own: Tensor) -> Tensor:
+        """Of the query blocks own [c'], which read the blocks before [c', m] and themselves."""
+        device, tiling = tiles.device, self.tiling
+        mine = own[:, None] * tiling.per_block + torch.arange(tiling.per_block, device=device)
+        blocks = torch.cat([before, mine], dim=1)
+        keys, values = (self._gather(side, blocks.clamp(min=0)) for side in range(2))
+        absent = (blocks < 0).repeat_interleave(tiling.key_block, dim=1)
+        if self.read.columns is not None:
+            absent = torch.cat([_hidden(self.read.columns, before, own, tiling), absent], dim=1)
+        return functional.scaled_dot_product_attention(
+            tiles[:, None], keys[:, None], values[:, None], attn_mask=self._mask(absent, tiles), scale=1.0
+        )[:, 0]
+
+    def _mask(self, absent: Tensor, tiles: Tensor) -> Tensor:
+        """[c' | 1, 1, query_block, w] to be added: -inf at absent [c', w], and behind a query in its own block."""
+        size = self.tiling.query_block
+        some = absent if bool(absent.any()) else absent[:1]
+        shape = (len(some), 1, size, some.shape[1])
+        mask = self.masks(*shape)
+        mask = tiles.new_empty(shape) if mask is None else mask
+        mask.copy_(tiles.new_zeros(some.shape).masked_fill_(some, float("-inf"))[:, None, None])
+        later = torch.ones(size, size, dtype=torch.bool, device=tiles.device).triu(1)
+        mask[..., -size:].masked_fill_(later, float("-inf"))
+        return mask
+
+    def _gather(self, which: int, blocks: Tensor) -> Tensor:
+        """[c', w, D] of keys (0) or values (1): the columns, then blocks [c', m]."""
+        side, count = self.sides[which], blocks.numel()
+        flat = side.flatten(1)
+        found = torch.index_select(flat, 0, blocks.flatten(), out=self.gathered[which](count, flat.shape[1]))
+        found = found.view(len(blocks), -1, side.shape[-1])
+        if self.columns is None:
+            return found
+        single = self.columns[which].expand(len(blocks), -1, -1)
+        shape = (len(blocks), single.shape[1] + found.shape[1], side.shape[-1])
+        return torch.cat([single, found], dim=1, out=self.joined[which](*shape))
