@@ -171,6 +171,12 @@ def test_what_the_model_gives_up():
     ]
 
 
+def test_keys_at_other_positions_are_no_plain_attention():
+    a = fake("a", edit(Slot.ATTEND, needs=frozenset({Need.PLAIN_ATTENTION})))
+    b = fake("b", edit(Slot.INDEX))
+    assert conflicts(a, b) == conflicts(b, a) == ["a needs plain attention, which b gives up: drop one of them"]
+
+
 def test_a_tokenizer_is_needed():
     a = fake("a", edit(Slot.PROMPT, WHOLE, needs=frozenset({Need.TOKENIZER})))
     assert conflicts(a) == []

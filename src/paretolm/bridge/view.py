@@ -53,7 +53,7 @@ def model_view(model: PreTrainedModel, has_tokenizer: bool = True) -> ModelView:
         attention=attention,
         head_path=_path_of(model, model.get_output_embeddings()),
         refusals=refusals,
-        breaks=_breaks(kinds, refusals.get(Slot.KEEP.value)),
+        breaks=_softmax(model, config) | _breaks(kinds, refusals.get(Slot.KEEP.value)),
     )
 
 
@@ -174,6 +174,15 @@ def _cache_refusal(model: PreTrainedModel, config: Any, kinds: list[LayerKind], 
             f"its attention runs as {attention!r}, which takes no mask of ours; load it with attn_implementation='sdpa'"
         )
     return None
+
+
+def _softmax(model: PreTrainedModel, config: Any) -> dict[Need, str]:
+    """What a model gives up whose attention is more than a softmax."""
+    capped = getattr(config, "attn_logit_softcapping", None) is not None
+    if not capped and not any(name.endswith(".sinks") for name, _ in model.named_parameters()):
+        return {}
+    what = "caps its attention scores" if capped else "has learnt sinks in its attention"
+    return {Need.PLAIN_ATTENTION: f"the model {what}"}
 
 
 def _breaks(kinds: list[LayerKind], no_cache: str | None) -> dict[Need, str]:

@@ -49,6 +49,7 @@ class Need(Enum):
     EQUAL_LENGTHS = "equal lengths"  # every layer holds the same number of entries
     PADDING = "padding"  # left-padded batches
     FULL_SCORES = "full scores"  # attention probabilities over all held keys
+    PLAIN_ATTENTION = "plain attention"  # a softmax of queries times keys, each key at one position
     QUERIES = "queries"  # queries as attention sees them
     HIDDEN = "hidden states"  # hidden states of every token, at every step
     LOGITS_FEEDBACK = "logits feedback"  # logits come back to the method after a forward

@@ -158,7 +158,7 @@ def _needs_broken(steps: Sequence[Planned], view: ModelView) -> Iterator[Conflic
     for step in steps:
         name, needs = step.method.name, {need for edit in step.edits for need in edit.needs}
         for other in steps:
-            broken = needs & {need for edit in other.edits for need in edit.breaks}
+            broken = needs & {need for edit in other.edits for need in _given_up(edit)}
             if broken and other.position != step.position:
                 message = f"{name} needs {_named(broken)}, which {other.method.name} gives up"
                 yield Conflict(message, (name, other.method.name), "drop one of them")
@@ -168,6 +168,11 @@ def _needs_broken(steps: Sequence[Planned], view: ModelView) -> Iterator[Conflic
         if Need.TOKENIZER in needs and not view.has_tokenizer:
             message = f"{name} needs a tokenizer, and the model came without one"
             yield Conflict(message, (name,), "load the model together with its tokenizer")
+
+
+def _given_up(edit: Edit) -> frozenset[Need]:
+    """Where keys stand elsewhere for each query, attention is several readings."""
+    return edit.breaks | {Need.PLAIN_ATTENTION} if edit.slot is Slot.INDEX else edit.breaks
 
 
 def _named(needs: Iterable[Need]) -> str:

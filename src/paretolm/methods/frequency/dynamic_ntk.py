@@ -68,6 +68,7 @@ class DynamicNTK(Method):
             Slot.ATTEND,
             view.full_layers,
             lambda ctx: GrowingBase(self, length, base, halves, ctx),
+            needs=frozenset({Need.PLAIN_ATTENTION}),
             breaks=frozenset({Need.PADDING, Need.FULL_SCORES}),
         )
 

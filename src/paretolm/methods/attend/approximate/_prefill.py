@@ -47,6 +47,6 @@ def prefill_edit(where: frozenset[Place], make: Callable[[OpenContext], SparsePr
         slot=Slot.ATTEND,
         where=where,
         make=make,
-        needs=frozenset({Need.QUERIES}),
+        needs=frozenset({Need.QUERIES, Need.PLAIN_ATTENTION}),
         breaks=frozenset({Need.PADDING, Need.FULL_SCORES}),
     )

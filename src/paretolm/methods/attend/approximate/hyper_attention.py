@@ -87,6 +87,6 @@ class HyperAttention(Method):
             slot=Slot.ATTEND,
             where=frozenset(full[-self.num_patch_layers :] if self.num_patch_layers else full),
             make=lambda ctx: SketchedPrefill(ctx, self),
-            needs=frozenset({Need.QUERIES}),
+            needs=frozenset({Need.QUERIES, Need.PLAIN_ATTENTION}),
             breaks=frozenset({Need.PADDING, Need.FULL_SCORES}),
         )
