@@ -6,6 +6,7 @@ import torch
 from paretolm.bridge.altered import altered_forward
 from paretolm.contracts import Altered
 from paretolm.errors import CallError
+from paretolm.recipes.recipe import recipe
 from tests.contract.tiny import tiny
 
 IDS = torch.tensor([[5, 9, 2, 7, 33, 8, 1, 4]])
@@ -67,6 +68,8 @@ def test_positions_may_be_fractions_and_need_rotary_embeddings():
     torch.testing.assert_close(moved.detach(), own(lm).logits, atol=1e-4, rtol=1e-4)  # only distances count
     halved, _ = altered_forward(lm, IDS, Altered(positions=places / 2))
     assert not torch.allclose(halved, own(lm).logits, atol=1e-4)
+    with recipe("giraffe(basis=linear, scale=2)").apply(lm):
+        torch.testing.assert_close(halved.detach(), own(lm).logits, atol=1e-5, rtol=1e-4)
     whole, _ = altered_forward(lm, IDS, Altered(positions=(places * 2).float() / 2))
     torch.testing.assert_close(whole.detach(), own(lm).logits)
     with pytest.raises(CallError, match="rotary"):

@@ -29,6 +29,7 @@ def altered_forward(lm: LM, ids: Tensor, change: Altered) -> tuple[Tensor, Tenso
     given: dict[str, Any] = {"input_ids": ids, "use_cache": False}
     if change.positions is not None:
         given["position_ids"] = change.positions
+        given["attention_mask"] = torch.ones_like(ids)  # without it steps other than 1 are taken for a new text each
     handle = decoder(lm.model).register_forward_hook(lambda _module, _args, out: seen.append(out[0]))
     with torch.inference_mode(False), torch.enable_grad(), _in_force(lm, change):
         try:
