@@ -75,6 +75,14 @@ def test_what_a_comparison_holds(first: tuple[Comparison, Path]) -> None:
     assert json.loads(json.dumps(found.to_dict()))["recipes"][0]["line"] == "dense"
 
 
+def test_recipes_shared_among_workers_get_the_same_numbers(
+    first: tuple[Comparison, Path], model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("paretolm.bench.shares.FEW", 1)
+    compare(**request(model, text, tmp_path, threads=2))
+    assert everything(tmp_path) == everything(first[1])
+
+
 def test_what_a_task_cannot_see_is_not_given_a_number(first: tuple[Comparison, Path]) -> None:
     blind = first[0].recipe("token-recycling")
     assert {(c.state, c.metrics) for c in blind.cells} == {("n/a", ())}

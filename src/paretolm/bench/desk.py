@@ -21,6 +21,7 @@ from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
 from .records.record import make_record
 from .records.store import Scored, Store
+from .shares import rounds
 from .sweep import Sweep
 from .until import Docket, Job, Sure
 from .workers.crew import Crew, crew_size
@@ -87,6 +88,7 @@ class Desk:
         self.measured = 0  # cells that this call brought to an end
         self.crew = Crew(size, threads // size, request.opening, self._hear)
         self.docket = Docket(request.sure, store, ())
+        self._alone: set[str] = set()  # full lines of recipes that read their prompts for themselves
         self._dense: dict[str, str] = {}  # task -> key of the untouched model's cell
         self._states: dict[str, str] = {}  # of all cells, when they were last asked for
         self._lock = Lock()
@@ -144,8 +146,10 @@ class Desk:
                 if "error" not in known[what, text]:
                     self.store.remember(keys[what, text], known[what, text])
         processes = {line: process_facts(line, self.model, self.threads) for line in tasks if line in PROCESS_TASKS}
+        plans = {text: known["recipes", text] for text in recipes}
+        self._alone |= {facts["line"] for facts in plans.values() if facts.get("reads_alone")}
         return (
-            {text: known["recipes", text] for text in recipes},
+            plans,
             {line: processes.get(line) or known["tasks", line] for line in tasks},
         )
 
@@ -198,17 +202,19 @@ class Desk:
             jobs.setdefault(c.task, []).append({"key": c.key, "recipe": lines[c.recipe], "task": c.task})
         for task, job in jobs.items():
             jobs[task], rules[task] = self.docket.told(task, job, self._states)
-        died = self.crew.measure(
-            list(jobs.values()),
-            sure=rules,
-            dense=self._dense,
-            store=str(request.store_path.resolve()),
-            seed=request.seed,
-            chunk=request.chunk,
-            limit=request.limit,
-        )
-        for key, why in died.items():
-            self._break(key, why)
+        ruled = {task for task, rule in rules.items() if rule}
+        for side_by_side in rounds(jobs, ruled, set(self._dense.values()), self._alone, self.crew.size):
+            died = self.crew.measure(
+                side_by_side,
+                sure=rules,
+                dense=self._dense,
+                store=str(request.store_path.resolve()),
+                seed=request.seed,
+                chunk=request.chunk,
+                limit=request.limit,
+            )
+            for key, why in died.items():
+                self._break(key, why)
         states = self.store.cells([c.key for c in cells])
         return {key for key, record in states.items() if record.state == "broken"}
 

@@ -61,6 +61,7 @@ def recipe_facts(lm: LM, text: str) -> dict[str, Any]:
         "fits": [] if plan.conflicts else [m.name for m in fitted_methods(recipe, lm)],
         "exact": [m.name for m in recipe.methods if m.exact],
         "acts_from": {} if plan.conflicts else acts_from(plan.steps),
+        "reads_alone": not plan.conflicts and not plan.shares_prefill,
         "conflict": " ".join(map(str, plan.conflicts)),
         "code": code_hashes(sorted(_sources(recipe))),
         "models": models,

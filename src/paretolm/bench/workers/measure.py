@@ -173,6 +173,7 @@ class TaskRun:
                 if arm.key:
                     facts = {**scored.facts, "chunk": run.chunk, "counters": _difference(session.counters, before)}
                     facts |= {"seconds": time.perf_counter() - started, **self._bytes(arm, item, held, weights)}
+                    facts["fed"] = self.fed.get(item.id)
                     facts["of"] = origin(self.lm.content_hash, self.text, arm.recipe.hash)
                     facts |= self._traits(item) if arm.recipe.is_dense else {}
                     self.store.add([(arm.key, _checked(Scored(item.id, item.doc, scored.rows, facts)))])

@@ -141,7 +141,8 @@ class Worker:
             referee = None
         order = referee.items if referee else items
         text = self.source.data_hash
-        TaskRun(self.lm, task, order, arms, store, self.tell, seed, chunk, referee, audit, text).run()
+        fed = {one.item: seen for one in store.items(dense) if (seen := one.facts.get("fed"))} if dense else {}
+        TaskRun(self.lm, task, order, arms, store, self.tell, seed, chunk, referee, audit, text, fed).run()
 
     def _referee(
         self,
