@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..errors import RunError
-from .contracts import Batch, Optimizer, Schedule
+from .contracts import Batch, Objective, Optimizer, Schedule
 from .objectives.next_token import NextToken
 
 if TYPE_CHECKING:
@@ -25,21 +25,22 @@ def tune(
     batch_size: int,
     optimizer: Optimizer,
     schedule: Schedule,
+    objective: Objective | None = None,
     seed: int = 0,
     tell: Callable[[float], None] = lambda _: None,
 ) -> float:
     """Changes the model in place; the mean loss of the last tenth of the steps, in nats a token.
 
-    sequences: of equal length, drawn again and again in an order of the seed. Raises RunError where the loss is no
-    number."""
-    model, device = lm.model.train(), lm.model.device
+    sequences: of equal length, drawn again and again in an order of the seed. objective: next tokens where none is
+    given. Raises RunError where the loss is no number."""
+    model, device, objective = lm.model.train(), lm.model.device, objective or NextToken()
     optimizers = optimizer.make(model)
     rates = [[g["lr"] for g in o.param_groups] for o in optimizers]
     rng, losses = np.random.default_rng(seed), list[float]()
     for step in range(steps):
         _set_rates(optimizers, rates, schedule.scale(step, steps))
         rows = [sequences[i] for i in rng.integers(len(sequences), size=batch_size).tolist()]
-        loss = NextToken().loss(model, Batch(torch.tensor(rows, device=device)))
+        loss = objective.loss(model, Batch(torch.tensor(rows, device=device)))
         losses.append(loss.item())
         if not math.isfinite(losses[-1]):
             raise RunError(f"the loss of tuning step {step + 1} is {losses[-1]}: give a smaller learning rate")
