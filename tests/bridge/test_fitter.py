@@ -62,3 +62,13 @@ def test_the_hash_tells_texts_apart():
     texts = [[], [""], ["ab"], ["a", "b"], ["b", "a"], ["a", "b", ""]]
     assert len({text_hash(documents) for documents in texts}) == len(texts)
     assert TextFitter(with_words(), ["a", "b"]).data_hash == text_hash(["a", "b"])
+
+
+@pytest.mark.parametrize(("name", "turned"), [("llama", 16), ("gpt_neox", 8), ("gemma3", 16), ("gpt2", 0)])
+def test_radians_a_position_are_the_models_own(name, turned):
+    found = TextFitter(with_words(name), [words(1, 2)]).inv_freq
+    if not turned:
+        assert found is None
+        return
+    base = tiny(name).view.rope.base
+    torch.testing.assert_close(found, base ** (-torch.arange(0, turned, 2) / turned))

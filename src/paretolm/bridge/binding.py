@@ -19,7 +19,7 @@ from .feedback import settle_waiting
 from .layer import HeldLayer
 from .parts import LayerParts
 from .reading import InForce
-from .rope import buffer_name
+from .rope import frequencies
 from .view import OWN_ATTENTION, decoder
 
 
@@ -53,16 +53,9 @@ class Binding:
         self._force = InForce(
             inner=view.attention,
             all_held=all(layer.kind == "full" for layer in view.layers),
-            inv_freq=self._frequencies() if view.rope is not None else None,
+            inv_freq=None if view.rope is None else frequencies(model, view.rope),
             halves=view.rope.halves if view.rope is not None else True,
         )
-
-    def _frequencies(self) -> Callable[[], Tensor]:
-        assert self.view.rope is not None
-        module = self.model.get_submodule(self.view.rope.path)
-        name = buffer_name(module)
-        assert name is not None
-        return lambda: getattr(module, name)
 
     # --- install ---
 

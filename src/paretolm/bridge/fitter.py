@@ -15,6 +15,7 @@ from .altered import altered_forward
 from .binding import Binding
 from .layerwise import Change, See, layer_by_layer
 from .lm import LM
+from .rope import frequencies
 from .view import decoder
 
 
@@ -33,6 +34,11 @@ class TextFitter:
     def data_hash(self) -> str:
         """Changes with any document, their order and their number."""
         return text_hash(self._texts)
+
+    @property
+    def inv_freq(self) -> Tensor | None:
+        """As `contracts.Fitter` has it."""
+        return None if self.view.rope is None else frequencies(self._model, self.view.rope)()
 
     def documents(self) -> Iterator[Tensor]:
         """Token ids [1, T] of each document; one longer than the trained length comes as several pieces."""

@@ -56,6 +56,14 @@ def buffer_name(module: nn.Module) -> str | None:
     )
 
 
+def frequencies(model: nn.Module, rope: Rope) -> Callable[[], Tensor]:
+    """What answers radians a position, [R/2], as the model has them at that moment."""
+    module = model.get_submodule(rope.path)
+    name = buffer_name(module)
+    assert name is not None
+    return lambda: getattr(module, name)
+
+
 def scaling_name(buffer: str) -> str:
     """The attribute that cos and sin are multiplied with, beside the buffer."""
     return buffer.replace("inv_freq", "attention_scaling")

@@ -92,6 +92,11 @@ class Fitter(Protocol):
     view: ModelView
     tokenizer: Any
 
+    @property
+    def inv_freq(self) -> Tensor | None:
+        """[R/2] radians a position by which the model turns queries and keys; None where it does not."""
+        ...
+
     def documents(self) -> Iterable[Tensor]:
         """Token ids [1, T] of each document of the fitting text, cut to the trained length."""
         ...
