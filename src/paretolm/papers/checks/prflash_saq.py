@@ -1,4 +1,4 @@
-"""PrFlashAttention and staircase quantization (2410.18441): blocks that are drawn, bits that fall with age."""
+"""PrFlashAttention, staircase quantization, ALiBi (2410.18441): blocks that are drawn, bits that fall with age, slopes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 STAIRS, EVEN = "saq(stair=128, residual=32)", "kv-quant(bits=4, residual=32)"
 BLOCKS = "block_size=16"
+NEAR = "alibi(start=1024)"
+FAR = "perplexity(length=4096, streams=6, context=0.25, audit=0)"
 ARMS = {
     "all blocks": f"prflash(keep=1, {BLOCKS})",
     "half of them, the near more likely": f"prflash(keep=0.5, {BLOCKS})",
@@ -38,6 +40,19 @@ def drawn(at: Place) -> Findings:
     return Findings(numbers=numbers, rows=rows)
 
 
+def sloped(found: Found) -> Mapping[str, Number]:
+    return {
+        "change of perplexity at 4 trained lengths": found.change("nll", "alibi"),
+        "with distances of a trained length free": found.change("nll", NEAR),
+    }
+
+
+def unsloped(found: Found) -> Mapping[str, Number]:
+    return {"change of perplexity within the trained length": found.change("nll", "alibi")}
+
+
+BEYOND = Bench(recipes=("alibi", NEAR), tasks=(FAR,), measure=sloped)
+WITHIN = Bench(recipes=("alibi",), tasks=(TEXT,), measure=unsloped)
 QUANTIZED = Bench(recipes=(STAIRS, EVEN), tasks=(TEXT,), measure=measure)
 DRAWN = Direct(
     work=drawn,
@@ -53,7 +68,7 @@ PAPER = Paper(
     title="The Nature of Mathematical Modeling and Probabilistic Optimization Engineering in Generative AI",
     arxiv=("2410.18441",),
     family="attention",
-    methods=("prflash", "saq"),
+    methods=("prflash", "saq", "alibi"),
     claims=(
         Claim(
             says="Blocks that are drawn by their distance can stand for all blocks.",
@@ -82,6 +97,27 @@ PAPER = Paper(
                 Limit(number="cache held, of that of even bits", at_most=100, expected=95),
             ),
             also=("change of perplexity of the staircase",),
+        ),
+        Claim(
+            says="Rotary positions with ALiBi beside them reach beyond the trained length.",
+            metric="none; read here as perplexity at four trained lengths, against rotary positions alone",
+            setting="proposed without an experiment",
+            size="any",
+            figure="none",
+            section="rotary positions with ALiBi",
+            experiment=BEYOND,
+            limits=(Limit(number="change of perplexity at 4 trained lengths", at_most=0, expected=-20),),
+            also=("with distances of a trained length free",),
+        ),
+        Claim(
+            says="The model stays as good as it was within the trained length.",
+            metric="none; read here as perplexity, untuned",
+            setting="proposed for training, put on a trained model here",
+            size="any",
+            figure="none",
+            section="rotary positions with ALiBi",
+            experiment=WITHIN,
+            limits=(Limit(number="change of perplexity within the trained length", at_most=2, expected=0),),
         ),
     ),
 )
