@@ -1,5 +1,6 @@
 # `make demo` runs the main job, `make test` the tests, `make check` what reads the code only, `make agreement` the
-# tests against lm-evaluation-harness and other authorities, which it installs.
+# tests against lm-evaluation-harness and other authorities, which it installs, `make pairs` every pair of methods that
+# composes against two laws (ten minutes of a core).
 # Each sets up .venv first where that is due.
 PYTHON ?= python3
 JOBS ?= 2
@@ -9,7 +10,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 PIP := $(BIN)/python -m pip install -qq --constraint requirements/ci.txt
 
-.PHONY: demo test check agreement docs setup clean
+.PHONY: demo test check agreement pairs docs setup clean
 
 demo: $(READY)
 	$(BIN)/paretolm compare --report $(REPORT)
@@ -27,6 +28,9 @@ check: $(READY)
 agreement: $(READY)
 	$(PIP) --editable '.[lm-eval,mauve]'
 	$(BIN)/python -m pytest tests/agreement
+
+pairs: $(READY)
+	$(BIN)/python -m tests.contract.pairs
 
 docs: $(READY)
 	$(BIN)/python -m docs.generate

@@ -2,7 +2,7 @@
 
 `--check` writes nothing and names what has drifted.
 
-Whole pages: docs/methods.md, docs/architectures.md, docs/cli.md, and docs/claims.md from the records of
+Whole pages: docs/methods.md, docs/architectures.md, docs/composition.md, docs/cli.md, and docs/claims.md from the records of
 `paretolm claims` in results/claims. Parts between `<!-- begin NAME -->` and
 `<!-- end NAME -->`: the methods of README.md; the worked example of CONTRIBUTING.md.
 """
@@ -13,7 +13,7 @@ import inspect
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import typer
@@ -28,6 +28,9 @@ from paretolm.recipes.recipe import recipe
 from paretolm.recipes.source import KnobInfo, MethodInfo
 from tests.contract.discovery import SPECS
 from tests.contract.tiny import ARCHITECTURES, MUST_WORK, tiny
+
+from .composition import composition_page
+from .tables import table
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTICE = "<!-- Written by docs/generate.py from the code: edit the code, then run `make docs`. -->"
@@ -58,6 +61,7 @@ def pages() -> dict[Path, str]:
         contributing: text,
         ROOT / "docs" / "methods.md": page("Methods", method_pages()),
         ROOT / "docs" / "architectures.md": page("Architectures", architecture_page()),
+        ROOT / "docs" / "composition.md": page("Which methods compose", composition_page()),
         ROOT / "docs" / "cli.md": page("Commands", command_page()),
         ROOT / "docs" / "claims.md": page("Claimed and measured", claims_page()),
     }
@@ -74,11 +78,6 @@ def filled(text: str, name: str, content: str) -> str:
     if len(parts) != 5 or parts[1] != begin or parts[3] != end:
         raise ValueError(f"the markers {begin} and {end} must stand once each, in this order")
     return "".join([*parts[:2], f"\n{content}\n", *parts[3:]])
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:
-    for cells in (head, ["---"] * len(head), *rows):
-        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
 # --- methods ---

@@ -7,13 +7,11 @@ from itertools import combinations
 import pytest
 
 from paretolm.recipes.index import load_method
-from paretolm.recipes.recipe import Recipe, recipe
+from paretolm.recipes.recipe import recipe
 
 from . import laws
 from .discovery import NAMES, SPECS
-from .tiny import tiny
-
-VIEW = tiny().view
+from .pairs import PAIRS, VIEW, Ran, accepted, together
 
 
 def signature(name: str) -> tuple[frozenset[object], ...]:
@@ -31,17 +29,7 @@ def representatives() -> list[str]:
     return sorted(first.values())
 
 
-def together(kind: str, a: str, b: str) -> Recipe | None:
-    lines = [getattr(SPECS[name], kind) for name in (a, b)]
-    return recipe(" + ".join(lines)) if all(lines) else None
-
-
-PAIRS = list(combinations(NAMES, 2))
-ACCEPTED = [
-    pair
-    for pair in combinations(representatives(), 2)
-    if not recipe(f"{SPECS[pair[0]].acts} + {SPECS[pair[1]].acts}").check(VIEW)
-]
+ACCEPTED = accepted(combinations(representatives(), 2))
 
 
 def test_every_pair_is_accepted_or_refused_with_owners_and_a_cure() -> None:
@@ -55,6 +43,13 @@ def test_order_of_writing_does_not_decide_whether_a_pair_stands() -> None:
     for a, b in PAIRS:
         forth, back = (recipe(f"{SPECS[x].acts} + {SPECS[y].acts}").check(VIEW) for x, y in ((a, b), (b, a)))
         assert bool(forth) == bool(back), (a, b)
+
+
+def test_every_signature_is_in_a_pair_that_is_run_against_laws_1_and_3() -> None:
+    run = {name for pair in ACCEPTED for name in pair}
+    neutral = {name for pair in ACCEPTED if together("neutral", *pair) for name in pair}
+    assert run == set(representatives())
+    assert neutral == {name for name in run if SPECS[name].neutral}
 
 
 @pytest.mark.parametrize(("a", "b"), ACCEPTED)
@@ -78,3 +73,22 @@ def test_an_exact_method_stays_exact_in_a_pair(a: str, b: str) -> None:
             both = together("acts", name, other)
             assert both is not None
             assert laws.exact_greedy(both, SPECS[other].acts) is None
+
+
+def test_a_run_of_pairs_keeps_what_broke_and_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(*_: object) -> str:
+        raise ValueError("no")
+
+    monkeypatch.setattr(laws, "neutral", lambda *_: "apart")
+    monkeypatch.setattr(laws, "undo", failing)
+    ran = Ran()
+    ran.try_pair("snapkv", "kv-quant")
+    assert ran.broken == {"snapkv + kv-quant": {"3 undo": "ValueError: no", "1 neutral": "apart"}}
+    assert (ran.pairs, ran.neutral) == (["snapkv + kv-quant"], 1)
+
+
+def test_a_run_of_a_pair_that_holds_is_clean() -> None:
+    ran = Ran()
+    ran.try_pair("snapkv", "finequant")
+    assert ran.broken == {}
+    assert (ran.pairs, ran.neutral) == (["snapkv + finequant"], bool(SPECS["finequant"].neutral))
