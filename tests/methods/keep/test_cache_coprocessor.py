@@ -2,6 +2,7 @@
 
 import cmath
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from paretolm.methods.keep._coprocessor import (
     lesson,
     shapes,
 )
-from paretolm.methods.keep._coprocessor_fit import LONGEST, Course, fresh, learn, num_points, pieces
+from paretolm.methods.keep._coprocessor_fit import Course, fresh, learn, num_points, texts
 from paretolm.methods.keep.cache_coprocessor import CacheCoprocessor
 from paretolm.recipes.making import method_line
 from paretolm.recipes.session import Session
@@ -169,15 +170,18 @@ def test_it_learns_what_follows_and_leaves_the_model_alone():
     assert losses[1] < losses[0] - 0.5
 
 
-def test_pieces_end_with_the_budget_of_tokens():
-    fitter = _Texts(tiny(), [text(LONGEST + 30)[0], text(9)[0], text(20)[0]])
-    assert [p.shape[1] for p in pieces(fitter, None)] == [LONGEST, 30, 20]
-    assert [p.shape[1] for p in pieces(fitter, LONGEST + 1)] == [LONGEST, 30]
+def test_every_piece_begins_as_the_tokenizer_begins_a_text():
+    fitter = _Texts(tiny(), [torch.tensor([1, *range(10, 280)]), torch.tensor([1, *range(20, 30)])])
+    plain = [ids[0, :2].tolist() for ids in texts(fitter, None)]
+    fitter.tokenizer = SimpleNamespace(bos_token_id=1)
+    begun = [ids[0, :2].tolist() for ids in texts(fitter, None)]
+    assert plain == [[1, 10], [265, 266], [1, 20]]
+    assert begun == [[1, 10], [1, 265], [1, 20]]
 
 
 def test_a_text_of_crumbs_teaches_nothing():
-    with pytest.raises(TextError, match="no document of 10 tokens"):
-        CacheCoprocessor(steps=1).fit(_Texts(tiny(), [text(9)[0]]), None)
+    with pytest.raises(TextError, match="no document of 8 tokens"):
+        CacheCoprocessor(steps=1).fit(_Texts(tiny(), [text(7)[0]]), None)
 
 
 def test_bytes_held_and_the_size_of_the_artifact():

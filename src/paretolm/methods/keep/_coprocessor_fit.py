@@ -11,11 +11,13 @@ from torch.nn import functional
 
 from paretolm.contracts import Altered, Fitter, ModelView
 from paretolm.errors import TextError
+from paretolm.methods.attend.select._predictor import SHORTEST, pieces
 
 from ._coprocessor import Lesson, Rotation, augmented, lesson, shapes
 
-SHORTEST, LONGEST = 8, 256  # tokens of a piece that is learnt from; before an augmentation stand at least SHORTEST
-RATE = 5e-3
+EARLIEST = 32  # tokens before an augmentation, in a piece that has four times as many
+RATE = 2e-3
+SPREAD = {"key": 0.25, "value": 0.0, "down": 0.0}  # of what begins small: a latent adds nothing at first
 
 
 @dataclass(frozen=True)
@@ -35,24 +37,22 @@ def fresh(view: ModelView, course: Course, draw: torch.Generator) -> dict[str, T
     found = {"soft": torch.randn(course.latents, course.width, generator=draw)}
     for layer in sorted(view.full_layers):
         for name, shape in shapes(view.layers[layer], course.width).items():
-            spread = 0.0 if name in ("value", "read", "down") else shape[1] ** -0.5
+            spread = SPREAD.get(name, 1.0) * shape[1] ** -0.5
             found[f"{layer}.{name}"] = torch.randn(shape, generator=draw) * spread
     return found
 
 
-def pieces(fitter: Fitter, budget: int | None) -> list[Tensor]:
-    """Ids [1, T] of at most LONGEST tokens, of `budget` tokens in all. Raises TextError where there are none."""
-    found, left = [], budget
-    for document in fitter.documents():
-        for piece in document.split(LONGEST, dim=1):
-            if piece.shape[1] >= SHORTEST + 2 and (left is None or left > 0):
-                left = None if left is None else left - piece.shape[1]
-                found.append(piece)
+def texts(fitter: Fitter, budget: int | None) -> list[Tensor]:
+    """Ids [1, T] of the pieces of text, of `budget` tokens in all, each begun as the tokenizer begins a text. Raises
+    TextError where there are none."""
+    found = list(pieces(fitter, budget))
     if not found:
-        raise TextError(
-            f"cache-coprocessor: the fitting text has no document of {SHORTEST + 2} tokens; give it more text"
-        )
-    return found
+        raise TextError(f"cache-coprocessor: the fitting text has no document of {SHORTEST} tokens; give it more text")
+    sign = getattr(fitter.tokenizer, "bos_token_id", None)
+    if sign != int(found[0][0, 0]):
+        return found
+    begin = found[0][:, :1]
+    return [ids if int(ids[0, 0]) == sign else torch.cat([begin, ids], dim=1) for ids in found]
 
 
 def num_points(view: ModelView, wanted: int) -> int:
@@ -65,7 +65,7 @@ def learn(fitter: Fitter, course: Course, budget: int | None) -> dict[str, Tenso
     """The tensors of a coprocessor after `steps` pieces of text in random order, each seen about as often as others.
 
     Raises TextError without text."""
-    found, view = pieces(fitter, budget), fitter.view
+    found, view = texts(fitter, budget), fitter.view
     rotation = Rotation(fitter.inv_freq, view.rope is None or view.rope.halves)
     points = num_points(view, course.points)
     with torch.inference_mode(False), torch.enable_grad():
@@ -74,15 +74,22 @@ def learn(fitter: Fitter, course: Course, budget: int | None) -> dict[str, Tenso
         optimizer = torch.optim.AdamW(tensors.values(), lr=RATE, weight_decay=0.0)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, course.steps))
         for _, ids in zip(range(course.steps), _shuffled(found, draw), strict=False):
-            ahead = min(course.ahead, ids.shape[1] - 1 - SHORTEST)
-            ends = SHORTEST + torch.randperm(ids.shape[1] - SHORTEST - ahead, generator=draw)[:points]
-            loss = _loss(fitter, lesson(ids.clone(), ends.to(ids.device), ahead), tensors, rotation)
+            loss = _loss(fitter, _drawn(ids.clone(), course.ahead, points, draw), tensors, rotation)
             optimizer.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(tensors.values(), 1.0)
             optimizer.step()
             schedule.step()
     return {name: x.detach() for name, x in tensors.items()}
+
+
+def _drawn(ids: Tensor, ahead: int, points: int, draw: torch.Generator) -> Lesson:
+    """At most `points` random augmentations of ids [1, T], T at least SHORTEST."""
+    size = ids.shape[1]
+    first = min(EARLIEST, size // 4)
+    ahead = min(ahead, size - 1 - first)
+    ends = first + torch.randperm(size - first - ahead, generator=draw)[:points]
+    return lesson(ids, ends.to(ids.device), ahead)
 
 
 def _loss(fitter: Fitter, given: Lesson, tensors: Mapping[str, Tensor], rotation: Rotation) -> Tensor:
