@@ -68,9 +68,9 @@ class E2LLM(Method):
 
     scale: float = knob(4.0, low=1, help="g: positions are divided by it; the length to be read over the trained one")
     g_max: int = knob(8, low=1, help="the largest scale in the tuning")
-    rank: int = knob(8, low=1, help="of the change of each matrix")
-    steps: int = knob(100, low=0, help="windows that the tuning reads; 0: none, position interpolation")
-    rate: float = knob(2e-3, low=0, help="the learning rate at its highest")
+    rank: int = knob(16, low=1, help="of the change of each matrix")
+    steps: int = knob(150, low=0, help="windows that the tuning reads; 0: none, position interpolation")
+    rate: float = knob(3e-3, low=0, help="the learning rate at its highest")
     seed: int = knob(0, low=0, help="draws windows, scales and offsets")
 
     def plan(self, view: ModelView) -> Iterable[Edit]:
