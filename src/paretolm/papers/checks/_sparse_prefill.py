@@ -53,23 +53,31 @@ def losses(at: Place, arms: Mapping[str, str]) -> tuple[dict[str, Number], list[
 
 
 def _read_all(at: Place, lm: LM, line: str, texts: list[TextStream]) -> tuple[list[Row], int]:
-    """Mean loss a document and text, weighted by its tokens; and how many pairs were left out."""
+    """Rows of every text, and how many pairs were left out."""
+    import torch
+
+    from ...recipes.recipe import Recipe
+    from ...recipes.session import Session
+
+    with Session.open(lm, Recipe.parse(line)) as session, torch.inference_mode():
+        rows = by_document(texts, lambda ids: session.stream().read(ids, last=True).logits)
+        return rows, unread(session)
+
+
+def by_document(texts: list[TextStream], read: Callable[[Tensor], Tensor]) -> list[Row]:
+    """Mean loss a document and text, weighted by its tokens; read: logits [1, T, V] of ids [1, T]."""
     import torch
 
     from ...evaluation.metrics.likelihood import token_nll
     from ...evaluation.rows import Row
-    from ...recipes.recipe import Recipe
-    from ...recipes.session import Session
 
     rows = []
-    with Session.open(lm, Recipe.parse(line)) as session, torch.inference_mode():
-        for text in texts:
-            logits = session.stream().read(text.ids, last=True).logits[0, :-1]
-            nll = token_nll(logits, text.ids[0, 1:])
-            for place in sorted(set(text.where[FROM + 1 :].tolist()) - {-1}):
-                own = nll[FROM:][torch.from_numpy(text.where[FROM + 1 :] == place)]
-                rows.append(Row(text.id, text.docs[place], "nll", float(own.mean()), float(len(own))))
-        return rows, unread(session)
+    for text in texts:
+        nll = token_nll(read(text.ids)[0, :-1], text.ids[0, 1:])
+        for place in sorted(set(text.where[FROM + 1 :].tolist()) - {-1}):
+            own = nll[FROM:][torch.from_numpy(text.where[FROM + 1 :] == place)]
+            rows.append(Row(text.id, text.docs[place], "nll", float(own.mean()), float(len(own))))
+    return rows
 
 
 def _told(arm: str, row: Row) -> dict[str, object]:
