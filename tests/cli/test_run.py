@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from paretolm.cli.run import Printer, model_and_prompt
+from paretolm.cli.run import model_and_prompt
 from paretolm.errors import CallError
 from paretolm.recipes.convert import load
 from paretolm.recipes.recipe import Recipe
@@ -66,22 +63,6 @@ def test_a_model_without_tokenizer_is_one_sentence(run: Any, tmp_path: Path) -> 
     code, _, err = run("run", str(tmp_path / "bare"), "Hello")
     assert code == 2
     assert "without a tokenizer" in err
-
-
-@settings(max_examples=50)
-@given(st.text(max_size=40), st.integers(1, 5))
-def test_a_printer_prints_the_whole_text_whatever_comes(text: str, size: int) -> None:
-    tokenizer = judging.tokenizer()
-    ids = torch.tensor(tokenizer(text).input_ids, dtype=torch.long)
-    shown = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout", shown)
-        printer = Printer(tokenizer)
-        printer.put(torch.tensor([[5, 6, 7]]))  # the prompt
-        for part in ids.split(size):
-            printer.put(part)
-        printer.end()
-    assert shown.getvalue() == tokenizer.decode(ids, skip_special_tokens=True) + "\n"
 
 
 # --- fit and export ---

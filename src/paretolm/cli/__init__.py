@@ -23,7 +23,8 @@ def verbs() -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 the work failed or some cells did, 2 a mistake in the call, 130 stopped."""
+    """Runs one command and exits: 0 done, 1 the work failed or some cells did, 2 a mistake in the call, 130 stopped,
+    141 nobody reads on."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         _app(arguments)(arguments, prog_name="paretolm")
@@ -35,6 +36,9 @@ def main(argv: list[str] | None = None) -> None:
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+    except BrokenPipeError:  # who reads along has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
 
 
 def _app(arguments: list[str]) -> typer.Typer:

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import CallError
 from ._options import Attention, Device, Dtype, Json, Seed, options
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 
 def command(
@@ -34,6 +31,7 @@ def command(
     model, prompt = model_and_prompt(words or [])
     from ..recipes.convert import load
     from ..recipes.recipe import Recipe
+    from ..serving.streaming import Streamed
 
     sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {}
     if temperature and top_p is not None:
@@ -42,10 +40,11 @@ def command(
     with Recipe.parse(lm.recipe_left).apply(lm) as session:
         if session.tokenizer is None:
             raise CallError(f"{model} came without a tokenizer, so there is no text to continue or to print")
-        printer = Printer(session.tokenizer)
+        printer = Streamed(session.tokenizer, lambda text: print(text, end="", flush=True))
         done = session.generate(
             prompt, max_new_tokens=max_new_tokens, stop=stop, seed=seed, streamer=printer, **sampling
         )
+        print(flush=True)
         counters = {**lm.counters, **session.counters}
     if as_json:
         facts = {"text": done.text, "prompt_tokens": done.prompt_length, "new_tokens": len(done.ids)}
@@ -62,37 +61,3 @@ def model_and_prompt(words: list[str]) -> tuple[str, str]:
             raise CallError("a prompt is missing: give it as the last word, or on stdin")
         prompt = sys.stdin.read()
     return model, prompt
-
-
-class Printer:
-    """A streamer that prints whole words as they come."""
-
-    def __init__(self, tokenizer: Any) -> None:
-        self._tokenizer = tokenizer
-        self._prompt_seen = False
-        self._line: list[int] = []  # tokens since the last line end
-        self._shown = 0  # characters of them that are printed
-
-    def put(self, value: Tensor) -> None:
-        if not self._prompt_seen:  # generate hands over the prompt first
-            self._prompt_seen = True
-            return
-        self._line += [int(i) for i in value.reshape(-1)]
-        text = self._text()
-        if text.endswith("\n"):
-            self._print(text)
-            self._line, self._shown = [], 0
-        elif not text.endswith("\ufffd"):  # a character whose other bytes are still to come
-            self._print(text[: text.rfind(" ") + 1])
-
-    def end(self) -> None:
-        self._print(self._text())
-        print(flush=True)
-
-    def _text(self) -> str:
-        return str(self._tokenizer.decode(self._line, skip_special_tokens=True))
-
-    def _print(self, text: str) -> None:
-        if len(text) > self._shown:
-            print(text[self._shown :], end="", flush=True)
-            self._shown = len(text)

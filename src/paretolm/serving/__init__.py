@@ -1,0 +1,1 @@
+"""A model under a recipe in use: text as it comes, conversations."""

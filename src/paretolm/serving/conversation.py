@@ -1,0 +1,69 @@
+"""Messages of a conversation, and the prompt they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ..errors import CallError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Message = Mapping[str, str]  # role: system, user or assistant; content
+NAMES = {"user": "User", "assistant": "Assistant"}
+
+
+def has_template(tokenizer: Any) -> bool:
+    return bool(getattr(tokenizer, "chat_template", None))
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> Tensor:
+    """[1, T] of the messages and the start of the answer, by the model's chat template; a model without one reads them
+    as lines of a dialogue. Raises CallError for what the template does not allow."""
+    import torch
+
+    if not has_template(tokenizer):
+        ids = tokenizer(as_lines(messages)).input_ids
+    else:
+        try:
+            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+        except Exception as error:  # templates are programs of their own, and raise what they like
+            raise CallError(f"the model's chat template refuses these messages: {error}") from None
+        ids = tokenizer(text, add_special_tokens=False).input_ids
+    return torch.tensor([ids], dtype=torch.long)
+
+
+def as_lines(messages: Sequence[Message]) -> str:
+    """'User: ...' and 'Assistant: ...', behind what the system says."""
+    said = [m["content"] if m["role"] == "system" else f"{NAMES[m['role']]}: {m['content']}" for m in messages]
+    return "\n".join([*said, f"{NAMES['assistant']}:"])
+
+
+def stops(tokenizer: Any) -> list[str]:
+    """What ends an answer beside the model's own end."""
+    return [] if has_template(tokenizer) else [f"\n{name}:" for name in NAMES.values()]
+
+
+@dataclass
+class Conversation:
+    """What was said so far. system: stands before everything, and stays when the rest is dropped."""
+
+    tokenizer: Any
+    system: str | None = None
+    said: list[Message] = field(default_factory=list)
+
+    @property
+    def messages(self) -> list[Message]:
+        return [*([{"role": "system", "content": self.system}] if self.system else []), *self.said]
+
+    def asked(self, text: str) -> Tensor:
+        """Prompt ids [1, T] of everything and `text`, which counts as said only with its answer."""
+        return prompt_ids(self.tokenizer, [*self.messages, {"role": "user", "content": text}])
+
+    def answered(self, text: str, answer: str) -> None:
+        self.said += [{"role": "user", "content": text}, {"role": "assistant", "content": answer.strip()}]
+
+    def reset(self) -> None:
+        self.said.clear()
