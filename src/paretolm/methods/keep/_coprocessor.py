@@ -71,9 +71,11 @@ def deliberate(
     heads, queries = keys.shape[1], rotation.to(_heads(state, weights.query, keys.shape[1]), places)
     logits = queries @ keys.float().mT * keys.shape[-1] ** -0.5
     attention = logits.masked_fill(~seen[:, None, None], float("-inf")).softmax(-1)
-    state = state + (attention @ values.float()).transpose(1, 2).flatten(2) @ weights.read.mT
+    read_keys, read = attention @ keys.float(), attention @ values.float()
+    state = state + read.transpose(1, 2).flatten(2) @ weights.read.mT
     state = state + functional.silu(_unit(state) @ weights.up.mT) @ weights.down.mT
-    return state, rotation.to(_heads(state, weights.key, heads), places), _heads(state, weights.value, heads)
+    own = rotation.to(_heads(state, weights.key, heads), places), _heads(state, weights.value, heads)
+    return state, read_keys + own[0], read + own[1]
 
 
 def _heads(state: Tensor, matrix: Tensor, heads: int) -> Tensor:

@@ -16,8 +16,8 @@ from paretolm.methods.attend.select._predictor import SHORTEST, pieces
 from ._coprocessor import Lesson, Rotation, augmented, lesson, shapes
 
 EARLIEST = 32  # tokens before an augmentation, in a piece that has four times as many
-RATE = 2e-3
-SPREAD = {"key": 0.25, "value": 0.0, "down": 0.0}  # of what begins small: a latent adds nothing at first
+RATE = 0.032  # of a step, shared out over the width: a step moves latents as far whatever it is
+SMALL = ("key", "value", "down")  # what begins at 0: a latent is at first what it reads, which hardly disturbs
 
 
 @dataclass(frozen=True)
@@ -33,11 +33,11 @@ class Course:
 
 
 def fresh(view: ModelView, course: Course, draw: torch.Generator) -> dict[str, Tensor]:
-    """Random tensors of a coprocessor that adds entries worth nothing: values begin at 0."""
+    """Random tensors of a coprocessor whose latents are means of the entries it reads."""
     found = {"soft": torch.randn(course.latents, course.width, generator=draw)}
     for layer in sorted(view.full_layers):
         for name, shape in shapes(view.layers[layer], course.width).items():
-            spread = SPREAD.get(name, 1.0) * shape[1] ** -0.5
+            spread = 0.0 if name in SMALL else shape[1] ** -0.5
             found[f"{layer}.{name}"] = torch.randn(shape, generator=draw) * spread
     return found
 
@@ -71,8 +71,9 @@ def learn(fitter: Fitter, course: Course, budget: int | None) -> dict[str, Tenso
     with torch.inference_mode(False), torch.enable_grad():
         draw = torch.Generator().manual_seed(0)
         tensors = {name: x.to(found[0].device).requires_grad_() for name, x in fresh(view, course, draw).items()}
-        optimizer = torch.optim.AdamW(tensors.values(), lr=RATE, weight_decay=0.0)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=max(2, course.steps))
+        rate = RATE / course.width
+        optimizer = torch.optim.AdamW(tensors.values(), lr=rate, weight_decay=0.0)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=max(2, course.steps))
         for _, ids in zip(range(course.steps), _shuffled(found, draw), strict=False):
             loss = _loss(fitter, _drawn(ids.clone(), course.ahead, points, draw), tensors, rotation)
             optimizer.zero_grad()

@@ -111,8 +111,9 @@ class CacheCoprocessor(Method):
     Where we leave the paper: there the coprocessor is a copy of the model and puts out embeddings, which the model
     reads as input tokens. Here it is a transformer of width `width` with as many layers as the model has with full
     attention. In each the soft tokens read the keys and values which that layer holds (queries turned as if they
-    stood at the prompt's end; they do not read one another), pass a feed-forward, and put out that layer's keys and
-    values of the latents directly. All latents stand at the position of the prompt's last token, and what follows
+    stood at the prompt's end; they do not read one another) and pass a feed-forward; a latent's key and value in that
+    layer are the means that it read, and what its state adds to them, which begins at nothing: untrained latents
+    hardly disturb the model. All latents stand at the position of the prompt's last token, and what follows
     keeps its positions. The first token after the prompt comes from logits that no latent has touched. Training sees
     one place a forward where layers have no rotary positions or attention of their own.
     """
