@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from itertools import combinations, combinations_with_replacement
+from pathlib import Path
 from string import ascii_letters
 
 import paretolm
@@ -19,6 +21,7 @@ from .tables import table
 
 Pair = tuple[str, str]
 COMPOSES, SELF = ".", "-"
+RUN = Path(__file__).parents[1] / "results" / "pairs.json"
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,8 @@ def composition_page() -> Iterator[str]:
     yield "models may refuse more ([architectures](architectures.md))."
     yield ""
     yield "That a pair composes means that it is applied and undone as it should be, not that it is a good idea. A pair of"
-    yield "each kind is run in CI, and `make pairs` runs them all ([laws](laws.md)); `results/pairs.json` has the last such run."
+    yield "each kind is run in CI against the [laws](laws.md) of changing nothing and of being undone. `make pairs` does that"
+    yield from last_run()
     yield from ("", "## By shelf", "", "Pairs that compose, of all pairs of methods from the two shelves.", "")
     yield from shelf_table(found)
     yield from ("", "## Why the others do not", "", "A pair with several reasons is counted at each.", "")
@@ -94,6 +98,13 @@ def composition_page() -> Iterator[str]:
         f"`{COMPOSES}` composes; a letter is the first of the reasons above that the pair has.",
     )
     yield from ("", "```text", *grid(found), "```")
+
+
+def last_run() -> Iterator[str]:
+    """From results/pairs.json."""
+    ran = json.loads(RUN.read_text(encoding="utf-8"))
+    broken = f"{len(ran['broken']) or 'none'} broke a law"
+    yield f"with all of them, or as many as there is time for; on {ran['date']} it was {ran['run']} of {ran['composing']}, and {broken}."
 
 
 def shelf_table(found: Pairs) -> Iterator[str]:
