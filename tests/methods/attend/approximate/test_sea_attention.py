@@ -9,8 +9,8 @@ import paretolm
 from paretolm.contracts import LayerInputs
 from paretolm.errors import CallError, FitError, RecipeError, TextError
 from paretolm.methods.attend.approximate._cells import cell_of, densities, entries, grouped_top, pooled, sizes
-from paretolm.methods.attend.approximate._distil import learn, mixed, pieces, probabilities, weighted
-from paretolm.methods.attend.approximate._estimator import Past, Shape, decode, of_layer, see
+from paretolm.methods.attend.approximate._distil import falloff, learn, mixed, pieces, probabilities, weighted
+from paretolm.methods.attend.approximate._estimator import Past, Shape, by_distance, decode, of_layer, see
 from paretolm.methods.attend.approximate._linear import directions, key_features, linear_attention, query_features
 from paretolm.methods.attend.approximate.sea_attention import SeaAttention
 from tests.contract.laws import opened
@@ -139,6 +139,21 @@ def test_a_map_is_the_same_however_the_text_is_cut_and_sees_no_later_token():
     torch.testing.assert_close(maps([7, 1, 5, 2, 5]), whole, atol=1e-4, rtol=1e-4)
     later = tuple(torch.cat([x[:, :, :12], drawn(*x[:, :, 12:].shape, seed=9)], 2) for x in qkv)
     torch.testing.assert_close(maps([20], later)[:, :, :12], whole[:, :, :12])
+
+
+def test_a_map_begins_with_how_attention_falls_off():
+    """Each of 16 queries reads itself alone: distances 0 have all, 1 and more nothing; the second knot sees both."""
+    one = torch.eye(16)[None, None] * 50
+    found = falloff(LayerInputs(one, one, 1.0), 6)
+    expected = torch.tensor([1.0, 16 / 31, 1e-7, 1e-7, 1e-7, 1e-7]).log()
+    torch.testing.assert_close(found, expected[None])
+
+
+def test_the_falloff_is_read_at_the_middle_of_each_cell():
+    """8 entries in 4 cells: middles 6.5, 4.5, 2.5 and 0.5 entries back; two knots for each doubling of 1 + distance."""
+    found = by_distance(torch.arange(8.0)[None], torch.tensor([8]), 4)
+    expected = 2 * (1 + torch.tensor([6.5, 4.5, 2.5, 0.5])).log2()
+    torch.testing.assert_close(found[0, 0], expected)
 
 
 class Pointing:

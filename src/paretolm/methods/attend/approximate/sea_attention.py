@@ -116,9 +116,10 @@ class SeaAttention(Method):
     attention and outputs (`fit`).
 
     Where we leave the paper: the model itself is not trained; positions are marked by fixed waves, turned to distances
-    from the query, while there a vector is learnt for each position; encoders are one a head; what is mixed starts
-    from the estimated attention on the cells read, so that one estimator serves any budget; cells are taken while they
-    fit the budget, and each head reads the query's own cell; the layer norm of the map is left out. Where the budget
+    from the query, while there a vector is learnt for each position; the decoder adds to how each head's attention falls
+    off with distance, which is measured on the first text and then learnt; encoders are one a head; what is mixed
+    starts from the estimated attention on the cells read, so that one estimator serves any budget; cells are taken
+    while they fit the budget, and each head reads the query's own cell; the layer norm of the map is left out. Where the budget
     covers all entries, attention is the model's own. One query reads only its entries; many in one forward multiply
     the others too and mask them. Padded batches are refused.
     """
