@@ -1,0 +1,107 @@
+"""The catalogue on the terminal: day by day, by family, or ranked; and one paper in detail."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from ..papers.table import label, measured
+from ..papers.verdict import VERDICTS
+from ..recipes.index import method_info
+from .entry import Entry
+from .joined import Runs, runs, states
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Record = Mapping[str, Any]
+UNDATED = "date unknown"
+GROUPS = {"day": lambda entry: entry.date or UNDATED, "family": lambda entry: entry.family}
+
+
+def show_list(found: Sequence[Entry], records: Mapping[str, Record], by: str | None) -> None:
+    """by: 'day', 'family', or None for one list in the order given."""
+    out = _console()
+    if by is None:
+        _rows(out, found, records)
+    else:
+        for name, group in groupby(sorted(found, key=GROUPS[by], reverse=by == "day"), key=GROUPS[by]):
+            out.print(name, style="bold", markup=False, highlight=False)
+            _rows(out, list(group), records)
+    noun = "paper" if len(found) == 1 else "papers"
+    here = sum(runs(entry).any for entry in found)
+    out.print(f"{len(found)} {noun}, {here} of them can be run here", style="dim", markup=False, highlight=False)
+
+
+def show_one(entry: Entry, record: Record | None) -> None:
+    """What it does, what of it runs here, and its claims beside what was measured."""
+    out = _console()
+    out.print(f"{entry.id}: {entry.title}", style="bold", markup=False, highlight=False)
+    for line in detail(entry, runs(entry), record):
+        out.print(line, markup=False, highlight=False, soft_wrap=False)
+
+
+def detail(entry: Entry, found: Runs, record: Record | None) -> Iterator[str]:
+    """The lines below the title."""
+    yield " · ".join([entry.date or UNDATED, entry.family, entry.kind, *([entry.url] if entry.url else [])])
+    if entry.slots:
+        yield f"acts on: {', '.join(entry.slots)}"
+    yield f"needs: {', '.join(entry.needs) or 'nothing but a model'}"
+    yield from ("", entry.says, "", f"Claimed: {entry.claims}", f"Reproduced here if: {entry.shows}", "")
+    yield from _usage(entry, found)
+    yield from _claims(entry, found, record)
+
+
+def summary(record: Record | None) -> str:
+    """'2 reproduced, 1 not reproduced'; empty where nothing was measured."""
+    told = states(record)
+    return ", ".join(f"{told.count(s)} {label(s)}" for s in dict.fromkeys([*VERDICTS, *told]) if s in told)
+
+
+def _usage(entry: Entry, found: Runs) -> Iterator[str]:
+    if not found.any:
+        yield "Nothing of it runs here yet."
+        return
+    yield "Run it:"
+    yield from (f"  {line}" for line in found.usage)
+    for name in found.methods:
+        knobs = method_info(name).knobs
+        if knobs:
+            yield f"Knobs of {name}:"
+        for knob in knobs:
+            default = "required" if knob.default is None else knob.default
+            yield f"  {knob.name} = {default}{f': {knob.help}' if knob.help else ''}"
+
+
+def _claims(entry: Entry, found: Runs, record: Record | None) -> Iterator[str]:
+    if record is None:
+        if found.checked:
+            yield from ("", f"Its claims have a check that was not run: paretolm claims {entry.id}")
+        return
+    for claim in record["claims"]:
+        yield from ("", f"{label(claim['state'])}: {claim['says']}")
+        yield f"  claimed: {claim['figure']} ({claim['size']}; {claim['section']})"
+        for line in measured(claim):
+            yield f"  measured: {line}"
+
+
+def _rows(out: Console, found: Sequence[Entry], records: Mapping[str, Record]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table.add_column(min_width=22, overflow="fold")
+    table.add_column(min_width=13)
+    table.add_column(ratio=1, overflow="fold")
+    table.add_column(overflow="fold", max_width=30)
+    for entry in found:
+        verdict = summary(records.get(entry.id)) or ("runs here" if runs(entry).any else "")
+        table.add_row(Text(f"  {entry.id}"), entry.family, Text(entry.title), verdict)
+    out.print(table)
+
+
+def _console() -> Console:
+    from ..bench.report.table import console
+
+    return console()
