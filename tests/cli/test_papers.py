@@ -92,3 +92,11 @@ def test_the_catalogue_loads_no_torch() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert out.splitlines()[-1] == "False"
+
+
+def test_the_site(run, elsewhere: Path) -> None:
+    code, out, err = run("papers", "--family", "positions", "--site", "site")
+    assert code == 0
+    assert not out
+    assert "page: site/index.html" in err
+    assert (elsewhere / "site/index.html").read_text(encoding="utf-8").count('<article class="paper"') == 3

@@ -37,6 +37,7 @@ Limit = Annotated[int, typer.Option(min=1, help="At most so many of a search.")]
 Records = Annotated[
     Path, typer.Option(help="Where `paretolm claims` wrote; what is missing there comes with the package.")
 ]
+Site = Annotated[Path | None, typer.Option(metavar="DIR", help="Write these papers as a page: DIR/index.html.")]
 Bibtex = Annotated[bool, typer.Option("--bibtex", help="Print BibTeX.")]
 
 
@@ -51,6 +52,7 @@ def command(
     similar: Similar = None,
     limit: Limit = 20,
     records: Records = Path("results/claims"),
+    site: Site = None,
     bibtex: Bibtex = False,
     as_json: Json = False,
 ) -> None:
@@ -71,7 +73,11 @@ def command(
     else:
         kept = [e for e in catalogue.entries() if asked.keeps(e, beside.get(e.id))]
         found = _found(kept, " ".join(words or ()), similar, limit)
-    if bibtex:
+    if site is not None:
+        from ..catalogue.page import write_site
+
+        print(f"page: {write_site(site, found, beside)}", file=sys.stderr)
+    elif bibtex:
         from ..catalogue.bibtex import bibtex as written
 
         print(written(found))

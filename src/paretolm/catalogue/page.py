@@ -1,0 +1,69 @@
+"""The catalogue as a static site: one HTML file with search and filters, readable on a phone, no network needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from ..papers.records import write
+from ..papers.table import label, measured
+from ..papers.verdict import VERDICTS
+from ..recipes.index import method_info
+from .entry import NEEDS, SLOTS, Entry
+from .filters import NONE
+from .joined import runs, states
+from .listing import UNDATED, summary
+
+_ASSETS = files(__package__) / "assets"
+_SHARED = files("paretolm.bench.report") / "assets"
+
+
+def write_site(folder: Path, entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -> Path:
+    """FOLDER/index.html. Raises StoreError where it cannot be written."""
+    return write(folder / "index.html", render(entries, records))
+
+
+def render(entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -> str:
+    """Everything that came from outside is escaped."""
+    import jinja2
+
+    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.globals |= {"label": label, "measured": measured, "method": method_info, "NONE": NONE}
+    return environment.from_string(_text("papers.html.j2")).render(
+        days=_days([_paper(entry, records.get(entry.id)) for entry in entries]),
+        choices={
+            "family": sorted({entry.family for entry in entries}),
+            "slot": [s for s in SLOTS if any(s in entry.slots for entry in entries)],
+            "need": [NONE, *(n for n in NEEDS if any(n in entry.needs for entry in entries))],
+            "verdict": [*VERDICTS, NONE],
+        },
+        verdicts=Counter(state for entry in entries for state in set(states(records.get(entry.id))) or {NONE}),
+        count=len(entries),
+        css=(_SHARED / "report.css").read_text(encoding="utf-8") + _text("papers.css"),
+        js=_text("papers.js"),
+    )
+
+
+def _paper(entry: Entry, record: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What the template shows of one."""
+    return {
+        "entry": entry,
+        "runs": runs(entry),
+        "claims": [] if record is None else record["claims"],
+        "verdicts": sorted(set(states(record))) or [NONE],
+        "told": summary(record),
+    }
+
+
+def _days(papers: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """(date, papers), the newest first."""
+    ordered = sorted(papers, key=lambda paper: paper["entry"].date or "", reverse=True)
+    return [(day or UNDATED, list(group)) for day, group in groupby(ordered, key=lambda paper: paper["entry"].date)]
+
+
+def _text(name: str) -> str:
+    return (_ASSETS / name).read_text(encoding="utf-8")
