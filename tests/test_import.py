@@ -111,7 +111,8 @@ def distribution(requirement: str) -> str:
 
 def test_what_is_imported_is_declared_and_nothing_else():
     optional = project()["optional-dependencies"]
-    declared = {distribution(r) for r in (*project()["dependencies"], *optional["train"], *optional["hub"])}
+    extras = (*optional["train"], *optional["hub"], *optional["serve"])
+    declared = {distribution(r) for r in (*project()["dependencies"], *extras)}
     assert {IMPORTED_AS.get(name, name) for name in declared} == imported()
 
 
@@ -124,7 +125,9 @@ def test_versions_of_the_own_set_up_satisfy_what_is_declared():
             name, version = line.split("==")
             pinned[distribution(name)] = version
     extras = project()["optional-dependencies"]
-    declared = [Requirement(r) for r in (*project()["dependencies"], *extras["dev"], *extras["train"])]
+    declared = [
+        Requirement(r) for r in (*project()["dependencies"], *extras["dev"], *extras["train"], *extras["serve"])
+    ]
     for requirement in declared:
         assert requirement.specifier.contains(pinned[distribution(requirement.name)]), requirement
     assert set(pinned) - {distribution(r.name) for r in declared} == {"hatchling"}

@@ -11,7 +11,7 @@ from ..errors import CallError
 if TYPE_CHECKING:
     from torch import Tensor
 
-Message = Mapping[str, str]  # role: system, user or assistant; content
+Message = Mapping[str, Any]  # role: system, user or assistant; content; what else the template knows
 NAMES = {"user": "User", "assistant": "Assistant"}
 
 
@@ -19,16 +19,26 @@ def has_template(tokenizer: Any) -> bool:
     return bool(getattr(tokenizer, "chat_template", None))
 
 
-def prompt_ids(tokenizer: Any, messages: Sequence[Message]) -> Tensor:
+def takes_tools(tokenizer: Any) -> bool:
+    """Whether the chat template has a place for descriptions of tools."""
+    return has_template(tokenizer) and "tools" in tokenizer.get_chat_template(tools=[])
+
+
+def prompt_ids(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Tensor:
     """[1, T] of the messages and the start of the answer, by the model's chat template; a model without one reads them
-    as lines of a dialogue. Raises CallError for what the template does not allow."""
+    as lines of a dialogue. tools: descriptions, as the template takes them. Raises CallError for what the template
+    does not allow."""
     import torch
 
     if not has_template(tokenizer):
+        if unread := {m["role"] for m in messages} - {"system", *NAMES}:
+            raise CallError(f"the model has no chat template, so it reads no message of the role {unread.pop()!r}")
         ids = tokenizer(as_lines(messages)).input_ids
     else:
         try:
-            text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
+            text = tokenizer.apply_chat_template(
+                list(messages), tools=list(tools) if tools else None, tokenize=False, add_generation_prompt=True
+            )
         except Exception as error:  # templates are programs of their own, and raise what they like
             raise CallError(f"the model's chat template refuses these messages: {error}") from None
         ids = tokenizer(text, add_special_tokens=False).input_ids

@@ -17,8 +17,9 @@ class Streamed:
 
     def __init__(self, tokenizer: Any, emit: Callable[[str], None], stops: Sequence[str] = ()) -> None:
         self.text = ""  # all that was handed on
+        self.stopped = False  # at one of stops
         self._tokenizer, self._emit, self._stops = tokenizer, emit, [s for s in stops if s]
-        self._prompt_seen = self._stopped = False
+        self._prompt_seen = False
         self._line: list[int] = []  # tokens since the last line end
         self._read = 0  # characters of them that are read
         self._held = ""  # what may become a stop
@@ -37,7 +38,7 @@ class Streamed:
 
     def end(self) -> None:
         self._take(self._decoded())
-        if not self._stopped:
+        if not self.stopped:
             self._hand_on(self._held)
         self._held = ""
 
@@ -46,11 +47,11 @@ class Streamed:
 
     def _take(self, text: str) -> None:
         new, self._read = text[self._read :], max(self._read, len(text))
-        if self._stopped or not new:
+        if self.stopped or not new:
             return
         waiting = self._held + new
         found = [at for stop in self._stops if (at := waiting.find(stop)) >= 0]
-        self._stopped = bool(found)
+        self.stopped = bool(found)
         cut = min(found) if found else len(waiting) - _may_begin(waiting, self._stops)
         self._held = "" if found else waiting[cut:]
         self._hand_on(waiting[:cut])
