@@ -9,7 +9,8 @@ import http.client
 import json
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -34,10 +35,18 @@ class Running:
 
     def __init__(self, session: Session, server: Server, port: int) -> None:
         self.session, self.server, self.port = session, server, port
+        self._clients: dict[str, openai.OpenAI] = {}
         self.engine, self.metrics = server.app.engine, server.app.metrics
 
     def client(self, key: str = "none") -> openai.OpenAI:
-        return openai.OpenAI(base_url=f"http://127.0.0.1:{self.port}/v1", api_key=key, max_retries=0, timeout=20)
+        if key not in self._clients:
+            url = f"http://127.0.0.1:{self.port}/v1"
+            self._clients[key] = openai.OpenAI(base_url=url, api_key=key, max_retries=0, timeout=20)
+        return self._clients[key]
+
+    def close(self) -> None:
+        for client in self._clients.values():
+            client.close()
 
     def ask(
         self, path: str, body: Any = None, headers: Mapping[str, str] | None = None, method: str = ""
@@ -82,11 +91,12 @@ def running(recipe: str = "", tokenizer: Any = None, **changes: Any) -> Iterator
         server = Server(Served(session, NAME, fingerprint, replace(LIMITS, **changes), **{"hosts": LOCAL, **own}))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[place])))
         thread.start()
+        at_work = Running(session, server, place.getsockname()[1])
         try:
-            at_work = Running(session, server, place.getsockname()[1])
             at_work.wait(lambda: server.started)
             yield at_work
         finally:
+            at_work.close()
             server.should_exit = True
             thread.join(20)
             assert not thread.is_alive()
@@ -97,3 +107,10 @@ def server() -> Iterator[Running]:
     """The untouched model, without keys."""
     with running() as at_work:
         yield at_work
+
+
+@pytest.fixture
+def in_threads() -> Iterator[Callable[..., Future[Any]]]:
+    """A call in a thread of its own -> its future."""
+    with ThreadPoolExecutor(8) as pool:
+        yield pool.submit
