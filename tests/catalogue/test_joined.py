@@ -10,7 +10,7 @@ import pytest
 from paretolm import catalogue
 from paretolm.catalogue import joined
 from paretolm.catalogue.joined import Runs, measured, runs, states
-from paretolm.catalogue.listing import detail, summary
+from paretolm.catalogue.listing import detail, show_list, summary
 from paretolm.errors import StoreError
 
 from .made import entry, record
@@ -76,3 +76,12 @@ def test_a_detail_says_what_is_missing() -> None:
     assert "Nothing of it runs here yet." in nothing
     unmeasured = list(detail(entry("a"), Runs(tasks=("a",), checked=True), None))
     assert "Its claims have a check that was not run: paretolm claims a" in unmeasured
+
+
+def test_a_list_by_day_ends_with_what_has_no_date(capsys: pytest.CaptureFixture[str]) -> None:
+    found = [entry("undated"), entry("old", date="2001-01-01"), catalogue.find("think")]
+    show_list(found, {"old": record("old", "partly")}, "day")
+    words = capsys.readouterr().out.split()
+    order = ["2024-07-30", "think", "2001-01-01", "old", "partly", "unknown", "undated"]
+    assert [word for word in words if word in order] == order
+    assert " ".join(words).endswith("3 papers; of 1 something runs here")

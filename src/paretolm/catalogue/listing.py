@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,21 +17,38 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 UNDATED = "date unknown"
-GROUPS = {"day": lambda entry: entry.date or UNDATED, "family": lambda entry: entry.family}
+GROUPS = {"day": lambda entry: entry.date or "", "family": lambda entry: entry.family}
 
 
 def show_list(found: Sequence[Entry], records: Mapping[str, Record], by: str | None) -> None:
     """by: 'day', 'family', or None for one list in the order given."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(no_wrap=True)
+    table.add_column(ratio=1, overflow="fold")
+    for name, group in _grouped(found, by):
+        if by:
+            table.add_row(Text(name or UNDATED, style="bold"))
+        for entry in group:
+            beside = summary(records.get(entry.id)) or ("runs here" if runs(entry).any else "")
+            told = Text(f"\n{beside}" if beside else "", style="green")
+            table.add_row(f"{'  ' if by else ''}{entry.id}", entry.family, Text(entry.title) + told)
     out = _console()
-    if by is None:
-        _rows(out, found, records)
-    else:
-        for name, group in groupby(sorted(found, key=GROUPS[by], reverse=by == "day"), key=GROUPS[by]):
-            out.print(name, style="bold", markup=False, highlight=False)
-            _rows(out, list(group), records)
+    out.print(table)
     noun = "paper" if len(found) == 1 else "papers"
     here = sum(runs(entry).any for entry in found)
-    out.print(f"{len(found)} {noun}, {here} of them can be run here", style="dim", markup=False, highlight=False)
+    out.print(f"{len(found)} {noun}; of {here} something runs here", style="dim", markup=False, highlight=False)
+
+
+def _grouped(found: Sequence[Entry], by: str | None) -> Iterator[tuple[str, Iterable[Entry]]]:
+    """Days run from the newest, an unknown one last; families by name."""
+    if by is None:
+        yield "", found
+    else:
+        yield from groupby(sorted(found, key=GROUPS[by], reverse=by == "day"), key=GROUPS[by])
 
 
 def show_one(entry: Entry, record: Record | None) -> None:
@@ -84,21 +101,6 @@ def _claims(entry: Entry, found: Runs, record: Record | None) -> Iterator[str]:
         yield f"  claimed: {claim['figure']} ({claim['size']}; {claim['section']})"
         for line in measured(claim):
             yield f"  measured: {line}"
-
-
-def _rows(out: Console, found: Sequence[Entry], records: Mapping[str, Record]) -> None:
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 1), show_header=False)
-    table.add_column(min_width=22, overflow="fold")
-    table.add_column(min_width=13)
-    table.add_column(ratio=1, overflow="fold")
-    table.add_column(overflow="fold", max_width=30)
-    for entry in found:
-        verdict = summary(records.get(entry.id)) or ("runs here" if runs(entry).any else "")
-        table.add_row(Text(f"  {entry.id}"), entry.family, Text(entry.title), verdict)
-    out.print(table)
 
 
 def _console() -> Console:
