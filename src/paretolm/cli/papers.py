@@ -73,6 +73,14 @@ def command(
     else:
         kept = [e for e in catalogue.entries() if asked.keeps(e, beside.get(e.id))]
         found = _found(kept, " ".join(words or ()), similar, limit)
+    if site is not None or bibtex or as_json:
+        _write(found, beside, site, bibtex)
+    else:
+        _show(found, beside, one, by or (None if words or similar else "day"))
+
+
+def _write(found: Sequence[Entry], beside: Mapping[str, Record], site: Path | None, bibtex: bool) -> None:
+    """A page, BibTeX, or JSON."""
     if site is not None:
         from ..catalogue.page import write_site
 
@@ -81,10 +89,8 @@ def command(
         from ..catalogue.bibtex import bibtex as written
 
         print(written(found))
-    elif as_json:
-        print(json.dumps([_plain(entry, beside) for entry in found]))
     else:
-        _show(found, beside, one, by or (None if words or similar else "day"))
+        print(json.dumps([_plain(entry, beside) for entry in found]))
 
 
 def _one(words: Sequence[str]) -> Entry | None:
