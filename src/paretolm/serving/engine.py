@@ -35,6 +35,7 @@ class Job:
     arrived: float = field(default_factory=time.monotonic)
     news: asyncio.Queue[Event | Refusal | None] = field(default_factory=asyncio.Queue)
     given_up: threading.Event = field(default_factory=threading.Event)
+    ended: bool = False
 
 
 class Engine:
@@ -63,7 +64,11 @@ class Engine:
                     continue
                 self._running, began = job, time.monotonic()
                 self._show()
-                job.news.put_nowait(await loop.run_in_executor(thread, self._work, job, loop))
+                try:
+                    end = await loop.run_in_executor(thread, self._work, job, loop)
+                finally:  # cancelled: the thread is waited for
+                    job.given_up.set()
+                self._end(job, end)
                 self._seconds += 0.3 * (time.monotonic() - began - self._seconds)
                 self._running = None
                 self._show()
@@ -88,7 +93,9 @@ class Engine:
         return job
 
     def leave(self, job: Job) -> None:
-        """Nobody waits for it any more; it ends before its next token."""
+        """Nobody waits for it any more; where it still runs, it ends before its next token."""
+        if not job.ended and not job.given_up.is_set():
+            self.metrics.cancelled.inc()
         job.given_up.set()
         self._turns.remove(job.client, job)
         self._show()
@@ -97,8 +104,12 @@ class Engine:
         """What runs goes on, what waits is refused, nothing new comes in."""
         self.draining = True
         for job in self._turns.clear():
-            job.news.put_nowait(Refusal(_GOING, 503))
+            self._end(job, Refusal(_GOING, 503))
         self._show()
+
+    def _end(self, job: Job, how: Refusal | None) -> None:
+        job.ended = True
+        job.news.put_nowait(how)
 
     def _show(self) -> None:
         self.metrics.waiting.set(len(self._turns))

@@ -17,7 +17,9 @@ class Metrics:
         self.requests = Counter("paretolm_requests", "Requests answered.", ["path", "status"], registry=registry)
         self.prompt_tokens = Counter("paretolm_prompt_tokens", "Tokens of prompts read.", registry=registry)
         self.new_tokens = Counter("paretolm_generation_tokens", "Tokens written.", registry=registry)
-        self.cancelled = Counter("paretolm_cancelled", "Requests whose client went away.", registry=registry)
+        self.cancelled = Counter(
+            "paretolm_cancelled", "Requests given up: nobody waited, or too long.", registry=registry
+        )
         self.running = Gauge("paretolm_requests_running", "Requests being written.", registry=registry)
         self.waiting = Gauge("paretolm_requests_waiting", "Requests waiting for their turn.", registry=registry)
         self.first = Histogram(
