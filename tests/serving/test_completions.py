@@ -175,7 +175,9 @@ def test_a_mistake_is_a_sentence(server, change, sentence):
     assert sentence in told
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"model": NaN}', b"[" * 100_000, b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'{"model": NaN}', b"[" * 100_000, b"\xff\xfe", b'{"model": "\\ud800"}']
+)
 def test_what_is_no_json_object_is_refused(server, body):
     status, told = server.refused("/v1/completions", body)
     assert status == 400

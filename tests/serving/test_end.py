@@ -27,13 +27,18 @@ LONG = {**ASKED, "max_tokens": 100_000, "temperature": 1, "seed": 1}
 PATH = "/v1/completions"
 
 
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+@contextmanager
+def going_on(**changes: Any) -> Iterator[Running]:
     """A model that goes on until it is stopped, a token every few milliseconds."""
-    with running(tokens=200_000) as at_work:
+    with running(tokens=200_000, **changes) as at_work:
         config = at_work.session.lm.model.generation_config
-        monkeypatch.setattr(config, "eos_token_id", None)
-        monkeypatch.setattr(config, "pad_token_id", 0)
+        config.eos_token_id, config.pad_token_id = None, 0
+        yield at_work
+
+
+@pytest.fixture
+def endless() -> Iterator[Running]:
+    with going_on() as at_work:
         yield at_work
 
 
@@ -73,6 +78,23 @@ def test_who_goes_away_while_waiting_is_never_written_for(endless):
             first.close()
             endless.wait(lambda: endless.waiting == 0)
     endless.wait(lambda: not endless.busy)
+
+
+def test_the_end_is_bounded(in_threads):
+    """`running` fails where the server does not."""
+    with going_on(drain=1) as server:
+        whole = in_threads(server.refused, PATH, LONG)
+        server.wait(lambda: server.busy)
+    assert whole.result() == (503, "the server ended before this was written")
+
+
+def test_a_stream_that_is_cut_says_so():
+    with going_on(drain=1) as server:
+        client = openai.OpenAI(base_url=f"http://127.0.0.1:{server.port}/v1", api_key="none", max_retries=0)
+        stream = client.completions.create(**LONG, stream=True)
+        assert next(iter(stream)).choices
+    with client, stream, pytest.raises(openai.APIError, match="ended before this was written"):
+        list(stream)
 
 
 def test_everything_is_counted():
@@ -140,16 +162,3 @@ def test_sigterm_lets_what_runs_end_and_takes_nothing_new(saved, in_threads):
             client.models.list()
         assert ran.wait(20) == 0
         assert not re.search("error|Traceback", ran.stderr.read())
-
-
-def test_the_end_is_bounded(saved):
-    long = {"model": NAME, "prompt": "river", "max_tokens": 100_000, "temperature": 1, "stream": True, "seed": 1}
-    options = ["--served-model-name", NAME, "--max-model-len", "200000", "--drain-seconds", "1"]
-    with (
-        process(str(saved), *options) as (ran, port),
-        openai.OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0) as client,
-        client.completions.create(**long) as stream,
-    ):
-        next(iter(stream))
-        os.kill(ran.pid, signal.SIGTERM)
-        assert ran.wait(20) == 0

@@ -83,7 +83,7 @@ class App:
         return Starlette(
             routes=routes,
             middleware=[guard],
-            exception_handlers={Refusal: _refusal, HTTPException: _http, ClientDisconnect: _gone},
+            exception_handlers={Refusal: _refusal, HTTPException: _http, ClientDisconnect: _gone, Exception: _failed},
             lifespan=self._lifespan,
         )
 
@@ -247,6 +247,10 @@ async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     what = f"there is no {request.method} {request.url.path[:80]} here"
     return refused(Refusal(f"{what}; see /v1/models, /v1/completions, /v1/chat/completions", error.status_code))
+
+
+async def _failed(_: Request, error: Exception) -> Response:
+    return refused(Refusal(f"the server failed at this request ({type(error).__name__})", 500))
 
 
 async def _gone(_: Request, __: Exception) -> Response:

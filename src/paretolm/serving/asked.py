@@ -33,6 +33,7 @@ _REFUSED: dict[str, tuple[Any, ...]] = {
     "web_search_options": (),
 }
 _MOST_LOGPROBS = 20
+_LONGEST = 1 << 31  # tokens
 _COLD = 1e-4  # below it there is one choice, and numbers overflow
 
 
@@ -76,7 +77,7 @@ class Reader:
         if echo and top is not None:
             raise Refusal("echo goes without logprobs here; ask for one of them", param="logprobs")
         heads = tuple(self.tokenizer.decode(p[0], skip_special_tokens=True) for p in prompts) if echo else ()
-        most = fields.whole("max_tokens", 16, 1) or 16
+        most = fields.whole("max_tokens", 16, 1, _LONGEST) or 16
         return self._asked(fields, COMPLETION, prompts, most, top, (), heads)
 
     def chat(self, body: Mapping[str, Any]) -> Asked:
@@ -87,8 +88,8 @@ class Reader:
         top = (shown or 0) if fields.flag("logprobs") else None
         if shown is not None and top is None:
             raise Refusal("top_logprobs needs logprobs: true", param="top_logprobs")
-        older = fields.whole("max_tokens", None, 1)
-        most = fields.whole("max_completion_tokens", older, 1)
+        older = fields.whole("max_tokens", None, 1, _LONGEST)
+        most = fields.whole("max_completion_tokens", older, 1, _LONGEST)
         try:
             prompt = conversation.prompt_ids(self.tokenizer, messages, tools)
         except CallError as error:

@@ -24,6 +24,7 @@ from .writer import Event
 
 Write = Callable[[Asked, Callable[[Event], None], Callable[[], bool]], None]
 _GOING = "the server is about to end and takes no more work"
+_CUT = "the server ended before this was written"
 
 
 @dataclass(eq=False)
@@ -107,9 +108,16 @@ class Engine:
             self._end(job, Refusal(_GOING, 503))
         self._show()
 
+    def cut(self) -> None:
+        """What runs ends before its next token."""
+        if self._running is not None:
+            self._running.given_up.set()
+            self._end(self._running, Refusal(_CUT, 503))
+
     def _end(self, job: Job, how: Refusal | None) -> None:
-        job.ended = True
-        job.news.put_nowait(how)
+        if not job.ended:
+            job.ended = True
+            job.news.put_nowait(how)
 
     def _show(self) -> None:
         self.metrics.waiting.set(len(self._turns))

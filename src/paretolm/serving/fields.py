@@ -11,9 +11,10 @@ from .refusal import Refusal
 
 
 def read_json(body: bytes) -> Mapping[str, Any]:
-    """Raises Refusal for what is not one JSON object, or holds a number that JSON has no word for."""
+    """Raises Refusal for what is not one JSON object, or holds numbers or characters that JSON or UTF-8 has not."""
     try:
         value = json.loads(body, parse_constant=_refuse)
+        json.dumps(value, ensure_ascii=False).encode()  # half a pair of surrogates can be written as \\ud800
     except (ValueError, RecursionError) as error:
         raise Refusal(f"the body is not JSON: {error}") from None
     if not isinstance(value, dict):

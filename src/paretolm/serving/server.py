@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import math
 import signal
 import socket
 import threading
@@ -14,6 +15,8 @@ import uvicorn
 
 from ..errors import UserError
 from .app import App, Served
+
+_GRACE_S = 2  # for telling those whose requests were cut
 
 
 class Server(uvicorn.Server):
@@ -34,12 +37,14 @@ class Server(uvicorn.Server):
             server_header=False,
             proxy_headers=False,
             h11_max_incomplete_event_size=2 * limits.header_bytes,
-            timeout_graceful_shutdown=max(1, round(limits.drain)),
+            timeout_graceful_shutdown=math.ceil(limits.drain) + _GRACE_S,
         )
         super().__init__(config)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.app.engine.drain()
+        engine = self.app.engine
+        engine.drain()
+        asyncio.get_running_loop().call_later(engine.limits.drain, engine.cut)
         await super().shutdown(sockets)
 
     @contextmanager
