@@ -1,12 +1,14 @@
-"""What several methods must do alike: bytes within the prediction at every step, padded batches refused."""
+"""What several methods must do alike: bytes within the prediction at every step, forwards of many tokens equal to single
+ones, padded batches refused."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pytest
 import torch
 
 import paretolm
 from paretolm.errors import CallError
+from tests.contract.laws import opened
 from tests.contract.tiny import text, tiny
 
 
@@ -22,6 +24,31 @@ def bytes_at_every_step(line: str, parts: Sequence[int], length: int) -> None:
             cost = recipe.cost(lm.view, t + 1)
             assert stream.kv_bytes in cost.kv_bytes
             assert stream.index_bytes in cost.index_bytes
+
+
+def in_chunks(line: str, chunk: int, prompt: int = 40) -> tuple[torch.Tensor, Mapping[str, int]]:
+    """Logits [96, V] of a text of 96 tokens, all of it held and its bytes as predicted: the prompt in one forward, the
+    rest `chunk` tokens at a time; and what the first method counted."""
+    ids, recipe = text(96), paretolm.recipe(line)
+    with torch.inference_mode(), opened(recipe, tiny()) as session:
+        stream = session.stream()
+        parts = [stream.read(ids[:, :prompt], last=True).logits]
+        parts += [stream.step(piece).logits for piece in ids[:, prompt:].split(chunk, dim=1)]
+        cost = recipe.cost(session.lm.view, 96)
+        assert stream.held == [96, 96]
+        assert stream.kv_bytes in cost.kv_bytes
+        assert stream.index_bytes in cost.index_bytes
+        return torch.cat(parts, 1)[0], session.counters[recipe.methods[0].name]
+
+
+def chunks_change_nothing(line: str, count: str) -> None:
+    """Each of many tokens in one forward reads what it reads alone, and as much is counted."""
+    single, counts = in_chunks(line, 1)
+    assert counts[count] > 0
+    for chunk in (5, 56):
+        together, also = in_chunks(line, chunk)
+        torch.testing.assert_close(together, single, atol=1e-4, rtol=0)
+        assert also == counts
 
 
 def padding_is_refused(line: str, said: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,3 +23,10 @@ Text = Annotated[Path | None, typer.Option(help="A .txt or .jsonl file, or a dir
 def options(device: str, dtype: str | None, attention: str | None) -> dict[str, str | None]:
     """What `paretolm.load` takes."""
     return {"device": device, "dtype": dtype, "attn_implementation": attention}
+
+
+def sampling(temperature: float, top_p: float | None) -> dict[str, Any]:
+    """What `generate` takes; nothing where it is greedy."""
+    if not temperature:
+        return {}
+    return {"do_sample": True, "temperature": temperature} | ({} if top_p is None else {"top_p": top_p})

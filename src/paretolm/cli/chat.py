@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CallError, ParetoError, nearest
-from ._options import Attention, Device, Dtype, Model, Seed, options
+from ._options import Attention, Device, Dtype, Model, Seed, options, sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,16 +43,15 @@ def command(
     from ..recipes.recipe import Recipe
     from ..serving.conversation import Conversation, has_template
 
-    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {}
-    if temperature and top_p is not None:
-        sampling["top_p"] = top_p
     lm = load(model, recipe or None, **options(device, dtype, attention))
     with Recipe.parse(lm.recipe_left).apply(lm) as session:
         if session.tokenizer is None:
             raise CallError(f"{model} came without a tokenizer, so there is nothing to talk with")
         if not has_template(session.tokenizer):
             aside(f"{model} has no chat template: it reads the conversation as lines of a dialogue")
-        talk = Talk(session, Conversation(session.tokenizer, system), max_new_tokens, sampling, seed, stats)
+        talk = Talk(
+            session, Conversation(session.tokenizer, system), max_new_tokens, sampling(temperature, top_p), seed, stats
+        )
         talk.run(sys.stdin.isatty())
 
 

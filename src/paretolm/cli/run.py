@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import CallError
-from ._options import Attention, Device, Dtype, Json, Seed, options
+from ._options import Attention, Device, Dtype, Json, Seed, options, sampling
 
 
 def command(
@@ -33,16 +33,18 @@ def command(
     from ..recipes.recipe import Recipe
     from ..serving.streaming import Streamed
 
-    sampling: dict[str, Any] = {"do_sample": True, "temperature": temperature} if temperature else {}
-    if temperature and top_p is not None:
-        sampling["top_p"] = top_p
     lm = load(model, recipe or None, **options(device, dtype, attention))
     with Recipe.parse(lm.recipe_left).apply(lm) as session:
         if session.tokenizer is None:
             raise CallError(f"{model} came without a tokenizer, so there is no text to continue or to print")
         printer = Streamed(session.tokenizer, lambda text: print(text, end="", flush=True))
         done = session.generate(
-            prompt, max_new_tokens=max_new_tokens, stop=stop, seed=seed, streamer=printer, **sampling
+            prompt,
+            max_new_tokens=max_new_tokens,
+            stop=stop,
+            seed=seed,
+            streamer=printer,
+            **sampling(temperature, top_p),
         )
         print(flush=True)
         counters = {**lm.counters, **session.counters}

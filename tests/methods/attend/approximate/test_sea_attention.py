@@ -16,6 +16,7 @@ from paretolm.methods.attend.approximate.sea_attention import SeaAttention
 from tests.contract.laws import opened
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
+from tests.methods.checks import chunks_change_nothing, in_chunks
 
 SMALL = "predictor_length=16, features=8, inner=8, steps=2"
 LAWS = LawSpec(neutral=f"sea-attention(budget=100%, {SMALL})", acts=f"sea-attention(budget=25%, {SMALL})")
@@ -206,30 +207,12 @@ def test_a_text_of_crumbs_teaches_nothing():
 # --- in a model ---
 
 
-def logits_of(chunk, line=LAWS.acts):
-    ids = text(96)
-    with torch.inference_mode(), opened(paretolm.recipe(line), tiny()) as session:
-        stream = session.stream()
-        parts = [stream.read(ids[:, :40], last=True).logits]
-        parts += [stream.step(piece).logits for piece in ids[:, 40:].split(chunk, dim=1)]
-        cost = session.recipe.cost(session.lm.view, 96)
-        assert stream.held == [96, 96]
-        assert stream.kv_bytes in cost.kv_bytes
-        assert stream.index_bytes in cost.index_bytes
-        return torch.cat(parts, 1)[0], session.counters["sea-attention"]
-
-
 def test_many_tokens_in_one_forward_read_what_each_reads_alone():
-    single, counts = logits_of(1)
-    assert counts["entries_unread"] > 0
-    for chunk in (5, 56):
-        together, also = logits_of(chunk)
-        torch.testing.assert_close(together, single, atol=1e-4, rtol=0)
-        assert also == counts
+    chunks_change_nothing(LAWS.acts, "entries_unread")
 
 
 def test_a_budget_of_the_whole_text_is_dense():
-    found, counts = logits_of(1, f"sea-attention(budget=96tok, {SMALL})")
+    found, counts = in_chunks(f"sea-attention(budget=96tok, {SMALL})", 1)
     with torch.inference_mode():
         dense = tiny().model(text(96)).logits[0]
     torch.testing.assert_close(found, dense, atol=1e-4, rtol=0)

@@ -11,9 +11,9 @@ from paretolm.contracts import LayerInputs
 from paretolm.errors import ConflictError, FitError, TextError
 from paretolm.methods.attend.select._predictor import cross_entropy, encode, learn, pieces, predicted
 from paretolm.methods.attend.select.token_butler import TokenButler, most_wanted
-from tests.contract.laws import opened
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny
+from tests.methods.checks import chunks_change_nothing
 
 SMALL = "dense_layers=1, inner=8, rank=4, steps=3"
 LAWS = LawSpec(neutral=f"token-butler(budget=100%, {SMALL})", acts=f"token-butler(budget=25%, {SMALL})")
@@ -82,26 +82,8 @@ def test_a_text_of_crumbs_teaches_nothing():
         learn(Pointing(documents=3, length=4), [0], [1], 4, 4, 2, None)
 
 
-def logits_of(chunk):
-    ids = text(96)
-    with torch.inference_mode(), opened(paretolm.recipe(LAWS.acts), tiny()) as session:
-        stream = session.stream()
-        stream.read(ids[:, :40], last=True)
-        parts = [stream.step(piece).logits for piece in ids[:, 40:].split(chunk, dim=1)]
-        cost = session.recipe.cost(session.lm.view, 96)
-        assert stream.held == [96, 96]
-        assert stream.kv_bytes in cost.kv_bytes
-        assert stream.index_bytes in cost.index_bytes
-        return torch.cat(parts, 1)[0], session.counters["token-butler"]
-
-
 def test_many_tokens_in_one_forward_read_what_each_reads_alone():
-    single, counts = logits_of(1)
-    assert counts["entries_unread"] > 0
-    for chunk in (5, 56):
-        together, also = logits_of(chunk)
-        torch.testing.assert_close(together, single, atol=1e-4, rtol=0)
-        assert also == counts
+    chunks_change_nothing(LAWS.acts, "entries_unread")
 
 
 def test_a_predictor_is_fitted_beside_the_model_and_says_its_size():
