@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from paretolm.bridge.lm import LM
     from paretolm.recipes.session import Session
 
 RECIPES = {
@@ -85,13 +84,15 @@ def parse() -> argparse.Namespace:
 def job(model: str, lines: list[str], length: int, repeats: int, phase: str) -> dict[str, Any]:
     """Seconds of each turn and the density, by recipe; runs in a process of its own."""
     import paretolm
+    from paretolm.evaluation.source import TextSource
+    from paretolm.papers.checks._sparse_prefill import pairs, prompt, unread
 
     names = ["dense", *lines]
     seconds: dict[str, list[float]] = {line: [] for line in names}
     with ExitStack() as stack:
         models = {line: paretolm.load(model) for line in names}  # a model carries one recipe at a time
         sessions = {line: stack.enter_context(paretolm.recipe(line).apply(lm)) for line, lm in models.items()}
-        ids = prompt(models["dense"], length)
+        ids = prompt(TextSource.open(), models["dense"], length)
         make = reading if phase == "prefill" else decoding
         turns = {line: make(session, ids) for line, session in sessions.items()}
         for repeat in range(repeats + 1):
@@ -102,15 +103,6 @@ def job(model: str, lines: list[str], length: int, repeats: int, phase: str) -> 
         every = (repeats + 1) * pairs(models["dense"], length)
         density = {line: 1 - unread(sessions[line]) / every if phase == "prefill" else None for line in names}
     return {"seconds": seconds, "density": density}
-
-
-def prompt(lm: LM, length: int) -> Tensor:
-    """[1, length] of the embedded text, from its start again where it ends."""
-    from paretolm.evaluation.source import TextSource
-    from paretolm.evaluation.streams import build
-
-    (text,) = build(TextSource.open(), lm, length, 1, per_document=length, seed=0, shrink=True)
-    return text.ids.repeat(1, -(-length // text.length))[:, :length]
 
 
 def reading(session: Session, ids: Tensor) -> Callable[[], object]:
@@ -137,18 +129,6 @@ def timed(turn: Callable[[], object]) -> float:
     start = time.perf_counter()
     turn()
     return time.perf_counter() - start
-
-
-def unread(session: Session) -> int:
-    """Pairs of query and key that were not multiplied, over all heads and layers."""
-    counts = [count for method in session.counters.values() for name, count in method.items() if "unread" in name]
-    return sum(counts)
-
-
-def pairs(lm: LM, length: int) -> int:
-    """Pairs of a query and a key up to it, over all heads and layers."""
-    heads = sum(layer.num_heads for layer in lm.view.layers if layer.kind == "full")
-    return heads * length * (length + 1) // 2
 
 
 def summarise(lines: Sequence[str], lengths: Sequence[int], found: dict[int, Any]) -> dict[str, Any]:

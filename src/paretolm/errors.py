@@ -55,10 +55,13 @@ class CellError(RunError): ...
 class StoreError(RunError): ...
 
 
+def close_to(word: str, known: Iterable[str]) -> str:
+    """'; did you mean 'x'?' for the closest known word; empty where none is close."""
+    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
-    """'; did you mean 'x'?' for the closest known word, else the sorted list of known words."""
+    """As `close_to`, else the sorted list of known words."""
     words = sorted(known)
-    close = difflib.get_close_matches(word, words, n=1, cutoff=0.5)
-    if close:
-        return f"; did you mean {close[0]!r}?"
-    return f"; known: {', '.join(words)}" if words else ""
+    return close_to(word, words) or (f"; known: {', '.join(words)}" if words else "")

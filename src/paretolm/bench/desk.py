@@ -19,6 +19,7 @@ from ..evaluation.source import TextSource
 from .plan import DENSE, PROCESS_TASKS, Cell, facts_key, still_true
 from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
+from .records.place import store_file
 from .records.record import make_record
 from .records.store import Scored, Store
 from .shares import rounds
@@ -64,7 +65,7 @@ class Request:
 
     @property
     def store_path(self) -> Path:
-        return self.output if self.output.suffix == ".sqlite" else self.output / "results.sqlite"
+        return store_file(self.output)
 
 
 def check_files(directory: Path) -> None:

@@ -17,6 +17,7 @@ from .desk import Desk, Request
 from .plan import Cell, make_cells
 from .progress import Progress
 from .records.keys import digest
+from .records.place import store_file
 from .records.record import Record, read_record, what_is_gone, what_is_new
 from .records.store import CellRecord, Scored, Store
 
@@ -54,7 +55,7 @@ class Repeated:
 
 def results_file(output: Path) -> Path:
     """Raises CallError where there is none."""
-    path = Request(output=output).store_path
+    path = store_file(output)
     if not path.is_file():
         raise CallError(f"there is no results file {path}: paretolm compare makes one, or give another --output_path")
     return path

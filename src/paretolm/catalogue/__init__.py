@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from ..errors import UserError, nearest
+from ..errors import UserError, close_to
 from .entry import Entry, read
 
 FILE = Path(__file__).parent / "papers.jsonl"
@@ -25,6 +25,5 @@ def find(name: str) -> Entry:
     for entry in entries():
         if wanted in (entry.id, entry.arxiv):
             return entry
-    close = nearest(wanted, [entry.id for entry in entries()])
-    hint = close if "did you mean" in close else "; `paretolm papers` lists them"
+    hint = close_to(wanted, [entry.id for entry in entries()]) or "; `paretolm papers` lists them"
     raise UserError(f"no paper is called {name!r}{hint}")

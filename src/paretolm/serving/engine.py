@@ -47,8 +47,6 @@ class Engine:
         self._turns: Turns[Job] = Turns()
         self._running: Job | None = None
         self._awake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self.draining = False
         self._seconds = 1.0  # a request takes, of late
 
@@ -61,7 +59,6 @@ class Engine:
                 job = self._turns.next()
                 if job is None:
                     self._awake.clear()
-                    self._idle.set()
                     continue
                 self._running, began = job, time.monotonic()
                 self._show()
@@ -88,7 +85,6 @@ class Engine:
             )
         job = Job(asked, client)
         self._turns.add(client, job)
-        self._idle.clear()
         self._awake.set()
         self._show()
         return job

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ..errors import nearest
+from ..errors import close_to
 from .refusal import Refusal
 
 
@@ -58,12 +58,6 @@ class Fields:
             raise wrong(name, value, "true or false")
         return value
 
-    def text(self, name: str) -> str:
-        value = self.take(name, "")
-        if not isinstance(value, str):
-            raise wrong(name, value, "a string")
-        return value
-
     def ignore(self, names: Iterable[str]) -> None:
         """What changes no answer."""
         for name in names:
@@ -78,9 +72,11 @@ class Fields:
 
     def end(self) -> None:
         for name in self._left:
-            close = nearest(name, self._known)
-            hint = close if "did you mean" in close else ""
-            raise Refusal(f"there is no field {name[:80]!r}{hint}", param=name[:80], code="unknown_parameter")
+            raise Refusal(
+                f"there is no field {name[:80]!r}{close_to(name, self._known)}",
+                param=name[:80],
+                code="unknown_parameter",
+            )
 
 
 def wrong(name: str, value: Any, wanted: str) -> Refusal:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..bench.records.place import store_file
 from ..bench.records.record import read_record
 from ..bench.records.store import Store
 from ..bridge.content import contents
@@ -15,7 +16,7 @@ from ..recipes.recipe import Recipe
 def is_measured(model: str, recipe: Recipe, results: Path) -> bool:
     """Whether the results file, or the directory it is in, has rows of this recipe on these weights, of any task and
     under any conditions. Raises StoreError, ModelError."""
-    path = results if results.suffix == ".sqlite" else results / "results.sqlite"
+    path = store_file(results)
     if not path.is_file():
         return False
     weights = contents(locate(model)).model

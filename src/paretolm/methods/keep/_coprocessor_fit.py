@@ -10,8 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from paretolm.contracts import Altered, Fitter, ModelView
-from paretolm.errors import TextError
-from paretolm.methods.attend.select._predictor import SHORTEST, pieces
+from paretolm.methods.attend.select._predictor import texts as pieces
 
 from ._coprocessor import Lesson, Rotation, augmented, lesson, shapes
 
@@ -45,9 +44,7 @@ def fresh(view: ModelView, course: Course, draw: torch.Generator) -> dict[str, T
 def texts(fitter: Fitter, budget: int | None) -> list[Tensor]:
     """Ids [1, T] of the pieces of text, of `budget` tokens in all, each begun as the tokenizer begins a text. Raises
     TextError where there are none."""
-    found = list(pieces(fitter, budget))
-    if not found:
-        raise TextError(f"cache-coprocessor: the fitting text has no document of {SHORTEST} tokens; give it more text")
+    found = pieces("cache-coprocessor", fitter, budget)
     sign = getattr(fitter.tokenizer, "bos_token_id", None)
     if sign != int(found[0][0, 0]):
         return found

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from ...bridge.lm import LM
     from ...evaluation.rows import Row
+    from ...evaluation.source import TextSource
     from ...evaluation.streams import TextStream
     from ...recipes.session import Session
     from ...studies.study import Findings, Number, Place
@@ -90,15 +91,16 @@ def unread(session: Session) -> int:
 
 
 def pairs(lm: LM, length: int) -> int:
-    """Pairs of a query and a key up to it, over all heads and layers."""
-    return sum(layer.num_heads for layer in lm.view.layers) * length * (length + 1) // 2
+    """Pairs of a query and a key up to it, over all heads of layers with full attention."""
+    heads = sum(lm.view.layers[layer].num_heads for layer in lm.view.full_layers)
+    return heads * length * (length + 1) // 2
 
 
-def prompt(at: Place, lm: LM, length: int) -> Tensor:
+def prompt(source: TextSource, lm: LM, length: int) -> Tensor:
     """[1, length]; text from its start again where it ends."""
     from ...evaluation.streams import build
 
-    (text,) = build(at.source, lm, length, 1, per_document=length, seed=0, shrink=True)
+    (text,) = build(source, lm, length, 1, per_document=length, seed=0, shrink=True)
     return text.ids.repeat(1, -(-length // text.length))[:, :length]
 
 
@@ -115,7 +117,7 @@ def times(at: Place) -> Findings:
     with ExitStack() as stack, torch.inference_mode():
         for name, line in {"dense": "dense", **ARMS}.items():
             lm = at.load(at.models[0])
-            ids = prompt(at, lm, LENGTHS * lm.view.trained_length)
+            ids = prompt(at.source, lm, LENGTHS * lm.view.trained_length)
             session = stack.enter_context(Session.open(lm, Recipe.parse(line)))
             jobs[name] = partial(_read, session, ids)
         seconds = turns(jobs, REPEATS)

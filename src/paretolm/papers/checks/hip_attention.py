@@ -73,7 +73,7 @@ def growth(at: Place) -> Number:
     lm = at.load(at.models[0])
     counts = []
     for times in TIMES_LONGER:
-        ids = prompt(at, lm, times * lm.view.trained_length)
+        ids = prompt(at.source, lm, times * lm.view.trained_length)
         with Session.open(lm, Recipe.parse("hip-attention(k=512)")) as session, torch.inference_mode():
             session.stream().read(ids, last=True, logits=False)
             counts.append(session.counters["hip-attention"]["pairs_compared"] / ids.shape[1])

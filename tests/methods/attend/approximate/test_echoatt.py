@@ -19,9 +19,9 @@ from paretolm.methods.attend.approximate._sharing import (
     agreement,
     drawn,
     likeness,
+    matrix,
     most_alike,
     pairing,
-    probabilities,
 )
 from paretolm.methods.attend.approximate._unread import NoKeys, Unread
 from paretolm.methods.attend.approximate.echoatt import EchoAtt, operations, unread_of
@@ -80,9 +80,7 @@ def test_drawn_followers_follow_the_nearest_that_leads():
 def test_heads_are_paired_with_those_most_like_them():
     """The second layer has the heads of the first in another order, one of them blurred."""
     draw = torch.Generator().manual_seed(0)
-    first = probabilities(torch.randn(1, 3, 9, 4, generator=draw), torch.randn(1, 3, 9, 4, generator=draw), 1.0, None)[
-        0
-    ]
+    first = matrix(torch.randn(1, 3, 9, 4, generator=draw), torch.randn(1, 3, 9, 4, generator=draw), 1.0, None)[0]
     second = first[[2, 0, 1]].clone()
     second[0] = 0.9 * second[0] + 0.1 * second[0].mean(-1, keepdim=True)
     found = agreement(torch.stack([first, second]))

@@ -9,10 +9,12 @@ import paretolm
 from paretolm.contracts import LayerInputs
 from paretolm.errors import CallError, FitError, RecipeError, TextError
 from paretolm.methods.attend.approximate._cells import cell_of, densities, entries, grouped_top, pooled, sizes
-from paretolm.methods.attend.approximate._distil import falloff, learn, mixed, pieces, probabilities, weighted
+from paretolm.methods.attend.approximate._distil import falloff, learn, mixed, weighted
 from paretolm.methods.attend.approximate._estimator import Past, Shape, by_distance, decode, of_layer, see
 from paretolm.methods.attend.approximate._linear import directions, key_features, linear_attention, query_features
 from paretolm.methods.attend.approximate.sea_attention import SeaAttention
+from paretolm.methods.attend.select._choice import probabilities
+from paretolm.methods.attend.select._predictor import pieces
 from tests.contract.laws import opened
 from tests.contract.spec import LawSpec
 from tests.contract.tiny import text, tiny

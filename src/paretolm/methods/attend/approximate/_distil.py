@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import cycle, islice
 
@@ -10,12 +9,12 @@ import torch
 from torch import Tensor
 
 from paretolm.contracts import Altered, Fitter, LayerInputs
-from paretolm.errors import TextError
+from paretolm.methods.attend.select._choice import probabilities
+from paretolm.methods.attend.select._predictor import texts
 
 from ._cells import densities, entries, grouped_top, pooled, sizes
 from ._estimator import Estimate, Past, Shape, Weights, decode, knot_of, see
 
-SHORTEST = 8  # tokens of a piece that is learnt from
 STRETCH = 256  # queries of a piece whose maps are drawn
 RATE = 3e-3
 FEWEST = 8  # entries a query that are read while learning; the most is a quarter of the piece
@@ -28,12 +27,6 @@ def scale(estimate: Estimate, density: Tensor, size: Tensor, chosen: Tensor) -> 
     read = torch.where(chosen, density.exp() * size, 0).sum(-1).clamp(1e-6, 1 - 1e-6)
     known = torch.logit(read) + estimate.scales[..., 1]
     return estimate.scales[..., :1].sigmoid(), known.sigmoid()[..., None]
-
-
-def probabilities(queries: Tensor, keys: Tensor, scaling: float, visible: Tensor) -> Tensor:
-    """[B, Hq, Q, n] float32 of queries [B, Hq, Q, D] over keys [B, H, n, D], where visible [..., Q, n]."""
-    logits = torch.matmul(queries.unflatten(1, (keys.shape[1], -1)), keys[:, :, None].mT).flatten(1, 2).float()
-    return (logits * scaling).masked_fill(~visible, float("-inf")).softmax(-1)
 
 
 def weighted(shares: Tensor, values: Tensor) -> Tensor:
@@ -82,21 +75,10 @@ def falloff(inputs: LayerInputs, knots: int) -> Tensor:
     return torch.stack(found, dim=1)
 
 
-def pieces(fitter: Fitter, budget: int | None) -> Iterator[Tensor]:
-    """Ids [1, T] of documents, until `budget` tokens are shown."""
-    left = math.inf if budget is None else budget
-    for document in fitter.documents():
-        if document.shape[1] >= SHORTEST and left > 0:
-            left -= document.shape[1]
-            yield document
-
-
 def learn(fitter: Fitter, shapes: Sequence[Shape], steps: int, budget: int | None) -> tuple[dict[str, Tensor], int]:
     """(weights of all layers as `layer.name`, how many tokens were shown) after `steps` pieces of text, seen again where
     there are fewer. Raises TextError without any."""
-    found = list(islice(pieces(fitter, budget), steps))
-    if not found:
-        raise TextError(f"sea-attention: the fitting text has no document of {SHORTEST} tokens; give it more text")
+    found = texts("sea-attention", fitter, budget, steps, fitter.view.trained_length)
     draw = torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.enable_grad():
         made = {shape.layer.index: shape.drawn(draw) for shape in shapes}

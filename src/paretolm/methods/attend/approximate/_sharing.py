@@ -12,19 +12,18 @@ import torch
 from torch import Tensor
 
 from paretolm.contracts import Altered, Artifact, Fitter
+from paretolm.methods.attend.select._choice import probabilities
 
 LOOKED_AT = 256  # tokens of a piece whose attention is compared
 
 
-def probabilities(queries: Tensor, keys: Tensor, scaling: float, allowed: Tensor | None) -> Tensor:
+def matrix(queries: Tensor, keys: Tensor, scaling: float, allowed: Tensor | None) -> Tensor:
     """[B, Hq, Q, n] float32. queries [B, Hq, Q, D], the last Q of the n entries; keys [B, H, n, D]; allowed
     [B|1, 1, Q, n], or None for causality."""
-    grouped = queries.unflatten(1, (keys.shape[1], -1))
-    logits = torch.matmul(grouped, keys[:, :, None].mT).flatten(1, 2).float() * scaling
     if allowed is None:
-        size, length = logits.shape[-2:]
-        allowed = torch.ones(size, length, dtype=torch.bool, device=logits.device).tril(length - size)
-    return logits.masked_fill(~allowed, float("-inf")).softmax(-1)
+        size, length = queries.shape[2], keys.shape[2]
+        allowed = torch.ones(size, length, dtype=torch.bool, device=queries.device).tril(length - size)
+    return probabilities(queries, keys, scaling, allowed)
 
 
 def reading(probability: Tensor, values: Tensor) -> Tensor:
@@ -78,7 +77,7 @@ class Matrices:
         if leader is None:
             if layer not in self.sharing.leaders.values():
                 return None
-            self.kept[layer] = found = probabilities(queries, keys(), scaling, allowed())
+            self.kept[layer] = found = matrix(queries, keys(), scaling, allowed())
             return reading(found, values())
         found = self.kept[leader][:, self.sharing.heads[layer]]
         if layer == self.sharing.last(leader):
@@ -109,7 +108,7 @@ def look(fitter: Fitter, layers: Sequence[int], pieces: Sequence[Tensor]) -> Ten
             layer: int, queries: Tensor, keys: Tensor, values: Tensor, scaling: float, to: dict[int, Tensor] = seen
         ) -> None:
             if layer in layers:
-                to[layer] = probabilities(queries, keys, scaling, None)[0].detach()
+                to[layer] = matrix(queries, keys, scaling, None)[0].detach()
 
         fitter.altered(ids[:, :LOOKED_AT], Altered(attention=note))
         found = agreement(torch.stack([seen[layer] for layer in layers]))

@@ -27,11 +27,11 @@ from paretolm.contracts import (
     knob,
 )
 from paretolm.errors import FitError, RecipeError
-from paretolm.methods.attend.select._choice import count_unread, own_entries, within
+from paretolm.methods.attend.select._choice import count_unread, own_entries, probabilities, within
 from paretolm.methods.attend.select._hold import HoldAll
 
 from ._cells import densities, entries, grouped_top, sizes
-from ._distil import learn, mixed, probabilities, scale, weighted
+from ._distil import learn, mixed, scale, weighted
 from ._estimator import ZOOM, Past, Shape, decode, of_layer, parameters, see
 
 ROWS = 256  # queries that are read together

@@ -41,8 +41,9 @@ class Sloped:
     ) -> Tensor | None:
         if self.method.scale == 0 or held.length == 1:
             return None
-        heads, size, groups = queries.shape[1], queries.shape[2], queries.shape[1] // held.keys().shape[1]
-        keys, values = (x.repeat_interleave(groups, dim=1) for x in (held.keys(), held.values()))
+        keys, values = held.keys(), held.values()
+        heads, size, groups = queries.shape[1], queries.shape[2], queries.shape[1] // keys.shape[1]
+        keys, values = (x.repeat_interleave(groups, dim=1) for x in (keys, values))
         places, hidden = held.positions[:, :, None, :], allowed()
         if places.shape[1] > 1:
             places = places.repeat_interleave(groups, dim=1)

@@ -59,13 +59,19 @@ class Choosing(ABC):
         return None if mask is None else indices(mask)
 
 
+def probabilities(queries: Tensor, keys: Tensor, scaling: float, seen: Tensor) -> Tensor:
+    """[B, Hq, Q, n] float32 of queries [B, Hq, Q, D] over keys [B, H, n, D], where seen [..., Q, n]."""
+    grouped = queries.unflatten(1, (keys.shape[1], -1))
+    logits = torch.matmul(grouped, keys[:, :, None].mT).flatten(1, 2).float() * scaling
+    return logits.masked_fill(~seen, float("-inf")).softmax(-1)
+
+
 def attention(queries: Tensor, keys: Tensor, seen: Tensor) -> Tensor:
     """[B, H, G, Q, n] float32 probabilities of the G query heads of each key-value head, scaled by 1/sqrt(D).
 
     queries [B, Hq, Q, D], keys [B, H, n, D], seen [Q, n]."""
-    grouped = queries.unflatten(1, (keys.shape[1], -1))
-    logits = torch.matmul(grouped, keys[:, :, None].transpose(-1, -2)).float() * queries.shape[-1] ** -0.5
-    return logits.masked_fill(~seen, float("-inf")).softmax(-1)
+    found = probabilities(queries, keys, queries.shape[-1] ** -0.5, seen)
+    return found.unflatten(1, (keys.shape[1], -1))
 
 
 def count_unread(ctx: OpenContext, mask: Tensor, own: Tensor) -> None:

@@ -51,11 +51,21 @@ def lesson(fitter: Fitter, ids: Tensor, dense: Sequence[int], rest: Sequence[int
     return features, torch.cat(truth, dim=1)
 
 
-def pieces(fitter: Fitter, budget: int | None) -> Iterator[Tensor]:
-    """Ids [1, T] of at most LONGEST tokens, of `budget` tokens in all."""
+def texts(
+    name: str, fitter: Fitter, budget: int | None, most: int | None = None, longest: int = LONGEST
+) -> list[Tensor]:
+    """The first `most` pieces that the method `name` learns from. Raises TextError where there are none."""
+    found = list(islice(pieces(fitter, budget, longest), most))
+    if not found:
+        raise TextError(f"{name}: the fitting text has no document of {SHORTEST} tokens; give it more text")
+    return found
+
+
+def pieces(fitter: Fitter, budget: int | None, longest: int = LONGEST) -> Iterator[Tensor]:
+    """Ids [1, T] of at most `longest` tokens, of `budget` tokens in all."""
     left = budget
     for document in fitter.documents():
-        for piece in document.split(LONGEST, dim=1):
+        for piece in document.split(longest, dim=1):
             if piece.shape[1] >= SHORTEST and (left is None or left > 0):
                 left = None if left is None else left - piece.shape[1]
                 yield piece
@@ -65,9 +75,7 @@ def learn(
     fitter: Fitter, dense: Sequence[int], rest: Sequence[int], inner: int, rank: int, steps: int, budget: int | None
 ) -> tuple[Tensor, Tensor]:
     """The two matrices after `steps` pieces of text, seen again where there are fewer. Raises TextError without any."""
-    found = list(islice(pieces(fitter, budget), steps))
-    if not found:
-        raise TextError(f"token-butler: the fitting text has no document of {SHORTEST} tokens; give it more text")
+    found = texts("token-butler", fitter, budget, steps)
     heads = sum(fitter.view.layers[layer].num_kv_heads for layer in rest)
     width = sum(fitter.view.layers[i].num_kv_heads * fitter.view.layers[i].value_dim for i in dense)
     with torch.inference_mode(False), torch.enable_grad():
