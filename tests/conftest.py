@@ -21,6 +21,8 @@ import torch
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell ignores it for what it starts in the background
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+pytest_plugins = ["tests.browser"]
+
 hypothesis.settings.register_profile("paretolm", deadline=None)
 hypothesis.settings.load_profile("paretolm")
 
