@@ -48,11 +48,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_two_models_side_by_side_and_a_card_each(run: Callable[..., Answer], models: Path, tmp_path: Path) -> None:
     one, two = str(models / "one"), str(models / "two")
-    code, out, err = run(one, two, "--text", str(models / "text.jsonl"), "--to", str(tmp_path), "--json")
+    call = (one, two, "--text", str(models / "text.jsonl"), "--to", str(tmp_path))
+    code, out, err = run(*call)
     assert code == 0
     assert all(word in out for word in ("one", "two", "bits per byte", "odd", "even"))
     assert err.startswith("one: text ")
-    told = json.loads(out.splitlines()[-1])
+    told = json.loads(run(*call, "--json")[1])
     for name, card in zip(("one", "two"), told["cards"], strict=True):
         assert json.loads((tmp_path / name / "card.json").read_text(encoding="utf-8")) == card
         assert card["model"]["name"] == name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,15 @@ def generated(place: Path, recipe: str, **kwargs: Any) -> str | None:
 
 @pytest.mark.parametrize("recipe", ["", "window(window=16)", "finequant(bits=4) + token-recycling"])
 def test_what_is_streamed_is_what_was_generated(run: Any, saved: Path, recipe: str) -> None:
+    code, text, err = run("run", str(saved), PROMPT, "-m", recipe, "-n", "12", "--stats")
+    assert code == 0
+    assert re.fullmatch(
+        r"\d+ tokens, [\d.]+ a second; cache of \d+ tokens [\d.]+ MiB, \d+% of the untouched model's\n", err
+    )
     code, out, err = run("run", str(saved), PROMPT, "-m", recipe, "-n", "12", "--json")
-    text, _, last = out.rstrip("\n").rpartition("\n")
-    answer = json.loads(last)
+    answer = json.loads(out)
     assert (code, err) == (0, "")
-    assert text == answer["text"] == generated(saved, recipe)
+    assert text.removesuffix("\n") == answer["text"] == generated(saved, recipe)
     assert answer["new_tokens"] <= 12
     named = [m.name for m in Recipe.parse(recipe).methods]
     assert sorted(answer["counters"]) == sorted(named)

@@ -13,7 +13,8 @@ Dtype = Annotated[str | None, typer.Option(help="float32, bfloat16, ...; by defa
 Attention = Annotated[
     str | None, typer.Option("--attn-implementation", help="sdpa, eager, ...; by default the model's own.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="The last line of stdout is JSON.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout, and nothing else.")]
+Stats = Annotated[bool, typer.Option("--stats", help="Tokens a second and bytes of the cache, on stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More progress, also where stderr is no terminal.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draws items, and samples.")]

@@ -58,11 +58,12 @@ def command(
 
     order = Order(models, text, window, characters, trials, blimp, items, run, draft, to, license_)
     found = make_cards(order, options(device, dtype, attention), progress_for(quiet, verbose))
-    show(found)
-    if not quiet:
-        _tell(found)
     if as_json:
         print(json.dumps({"cards": [m.card for m in found], "seconds": [m.seconds for m in found]}))
+    else:
+        show(found)
+    if not quiet:
+        _tell(found)
 
 
 def _tell(found: list[Measured]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import CallError, ParetoError, nearest
-from ._options import Attention, Device, Dtype, Model, Seed, options, sampling
+from ._options import Attention, Device, Dtype, Model, Seed, Stats, options, sampling
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,7 +32,7 @@ def command(
     max_new_tokens: Annotated[int, typer.Option("--max-new-tokens", "-n", min=1, help="Of one answer.")] = 256,
     temperature: Annotated[float, typer.Option(min=0, help="0 is greedy.")] = 0.7,
     top_p: Annotated[float | None, typer.Option(min=0, max=1)] = None,
-    stats: Annotated[bool, typer.Option("--stats", help="Tokens a second and bytes of the cache.")] = False,
+    stats: Stats = False,
     seed: Seed = 0,
     device: Device = "cpu",
     dtype: Dtype = None,

@@ -63,12 +63,13 @@ def _show(records: Sequence[Mapping[str, Any]], output: Path, as_json: bool) -> 
     from ..papers.table import show
 
     page = write_page(output)
-    show(records)
+    if as_json:
+        print(json.dumps(records))
+    else:
+        show(records)
     for record in records:
         print(summary(record), file=sys.stderr)
     print(f"page: {page}", file=sys.stderr)
-    if as_json:
-        print(json.dumps(records))
 
 
 def _list(asked: Sequence[str], as_json: bool) -> None:
@@ -78,13 +79,14 @@ def _list(asked: Sequence[str], as_json: bool) -> None:
     from ..bench.report.table import console
 
     found = {name: papers.find(name) for name in asked}
-    table = Table("id", "family", "paper", "claims", "needs --data with", box=None, pad_edge=False)
-    for name, paper in found.items():
-        table.add_row(name, paper.family, paper.title, str(len(paper.claims)), ", ".join(paper.needs_data))
-    console().print(table)
     if as_json:
         plain = {
             name: {"title": p.title, "family": p.family, "claims": [c.says for c in p.claims], "data": p.needs_data}
             for name, p in found.items()
         }
         print(json.dumps(plain))
+        return
+    table = Table("id", "family", "paper", "claims", "needs --data with", box=None, pad_edge=False)
+    for name, paper in found.items():
+        table.add_row(name, paper.family, paper.title, str(len(paper.claims)), ", ".join(paper.needs_data))
+    console().print(table)

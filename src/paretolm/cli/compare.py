@@ -123,7 +123,8 @@ def _print(found: Comparison, report: Path, as_json: bool) -> None:
     from ..bench.report.table import show
 
     write(found, report)
-    show(found)
-    print(f"report: {report}", file=sys.stderr)
     if as_json:
         print(json.dumps({**found.to_dict(), "report": str(report)}))
+    else:
+        show(found)
+    print(f"report: {report}", file=sys.stderr)

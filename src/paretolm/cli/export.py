@@ -25,6 +25,4 @@ def command(
 
     place = export(model, recipe, out, **options(device, dtype, attention))
     size = sum(f.stat().st_size for f in place.iterdir())
-    print(f"{place}: {size:,} bytes")
-    if as_json:
-        print(json.dumps({"path": str(place), "bytes": size}))
+    print(json.dumps({"path": str(place), "bytes": size}) if as_json else f"{place}: {size:,} bytes")

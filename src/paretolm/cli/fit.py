@@ -34,7 +34,8 @@ def command(
             print(sentence, file=sys.stderr)
 
     fitted = fit_model(model, recipe, text, budget=budget, again=again, tell=tell, **options(device, dtype, attention))
-    for line, facts in fitted.items():
-        print(f"{line}: {', '.join(f'{name} {shape}' for name, shape in facts.items())}")
     if as_json:
         print(json.dumps(fitted))
+        return
+    for line, facts in fitted.items():
+        print(f"{line}: {', '.join(f'{name} {shape}' for name, shape in facts.items())}")

@@ -32,9 +32,10 @@ def command(
     if not quiet and (again or not is_stored(threads, device)):
         print("measuring the roofline, less than a minute", file=sys.stderr)
     found = load_roofline(threads, device, again)
-    _show(found, str(machine()), str(roofline_path()))
     if as_json:
         print(json.dumps({"machine": machine().as_json(), "roofline": found.as_json(), "path": str(roofline_path())}))
+    else:
+        _show(found, str(machine()), str(roofline_path()))
 
 
 def _show(found: Roofline, machine: str, path: str) -> None:

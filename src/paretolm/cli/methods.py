@@ -24,18 +24,20 @@ def listing(context: typer.Context, as_json: Json = False) -> None:
     if context.invoked_subcommand is not None:
         return
     found = all_methods()
-    _table(found)
     if as_json:
         print(json.dumps([asdict(m) for m in found]))
+    else:
+        _table(found)
 
 
 @app.command()
 def show(name: Annotated[str, typer.Argument(help="As a recipe has it.")], as_json: Json = False) -> None:
     """Show one method and its knobs."""
     info = method_info(name)
-    _describe(info)
     if as_json:
         print(json.dumps(asdict(info)))
+    else:
+        _describe(info)
 
 
 def _table(found: tuple[MethodInfo, ...]) -> None:

@@ -43,10 +43,11 @@ def command(
         progress = progress_for(quiet, verbose)
         with progress.showing():
             found = rerun(store, find(store, name), progress)
-    for one in found:
-        print(told(one))
     if as_json:
         print(json.dumps([one.to_dict() for one in found]))
+    else:
+        for one in found:
+            print(told(one))
     raise typer.Exit(0 if found and all(one.state == "equal" for one in found) else 1)
 
 
@@ -76,6 +77,10 @@ def _list(store: Store, as_json: bool) -> None:
     from ..bench.report.table import console
 
     runs, cells = store.runs(), store.cells(store.cell_keys())
+    if as_json:
+        plain = [{"id": r.id, "started": r.started, "finished": r.finished, **r.request} for r in runs]
+        print(json.dumps({"runs": plain, "cells": {c.key: {"state": c.state, **c.meta} for c in cells.values()}}))
+        return
     table = Table("run", "began", "model", "cells", box=None, pad_edge=False)
     for run in runs:
         began = datetime.fromtimestamp(run.started).isoformat(" ", timespec="seconds")
@@ -85,6 +90,3 @@ def _list(store: Store, as_json: bool) -> None:
     for cell in cells.values():
         table.add_row(cell.key[:12], cell.state, str(cell.meta.get("recipe")), str(cell.meta.get("task")))
     console().print(table)
-    if as_json:
-        plain = [{"id": r.id, "started": r.started, "finished": r.finished, **r.request} for r in runs]
-        print(json.dumps({"runs": plain, "cells": {c.key: {"state": c.state, **c.meta} for c in cells.values()}}))

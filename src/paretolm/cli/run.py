@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..errors import CallError
-from ._options import Attention, Device, Dtype, Json, Seed, options, sampling
+from ._options import Attention, Device, Dtype, Json, Seed, Stats, options, sampling
+from .chat import told
 
 
 def command(
@@ -25,6 +26,7 @@ def command(
     device: Device = "cpu",
     dtype: Dtype = None,
     attention: Attention = None,
+    stats: Stats = False,
     as_json: Json = False,
 ) -> None:
     """Continue a prompt under a recipe; the text is streamed to stdout."""
@@ -37,7 +39,7 @@ def command(
     with Recipe.parse(lm.recipe_left).apply(lm) as session:
         if session.tokenizer is None:
             raise CallError(f"{model} came without a tokenizer, so there is no text to continue or to print")
-        printer = Streamed(session.tokenizer, lambda text: print(text, end="", flush=True))
+        printer = None if as_json else Streamed(session.tokenizer, lambda text: print(text, end="", flush=True))
         done = session.generate(
             prompt,
             max_new_tokens=max_new_tokens,
@@ -46,8 +48,11 @@ def command(
             streamer=printer,
             **sampling(temperature, top_p),
         )
-        print(flush=True)
         counters = {**lm.counters, **session.counters}
+        if not as_json:
+            print(flush=True)
+        if stats:
+            print(told(session, done), file=sys.stderr)
     if as_json:
         facts = {"text": done.text, "prompt_tokens": done.prompt_length, "new_tokens": len(done.ids)}
         print(json.dumps({**facts, "forwards": done.forwards, "seconds": done.seconds, "counters": counters}))

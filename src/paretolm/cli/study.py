@@ -57,10 +57,11 @@ def command(
     with progress.showing():
         found = asked.run(at)
     page = write(asked, at, found)
-    show(found)
-    print(f"page: {page}", file=sys.stderr)
     if as_json:
         print(json.dumps(_plain(asked, at.models, found)))
+    else:
+        show(found)
+    print(f"page: {page}", file=sys.stderr)
 
 
 def _plain(study: Study, models: tuple[str, ...], found: Findings) -> dict[str, object]:
@@ -73,9 +74,11 @@ def _list(as_json: bool) -> None:
     from .. import studies
     from ..bench.report.table import console
 
-    table = Table("study", "what it does", box=None, pad_edge=False)
-    for name in studies.names():
-        table.add_row(name, studies.summary(name))
-    console().print(table)
+    found = {name: studies.summary(name) for name in studies.names()}
     if as_json:
-        print(json.dumps({name: studies.summary(name) for name in studies.names()}))
+        print(json.dumps(found))
+        return
+    table = Table("study", "what it does", box=None, pad_edge=False)
+    for name, summary in found.items():
+        table.add_row(name, summary)
+    console().print(table)

@@ -71,9 +71,10 @@ def command(
 
 
 def _tell(done: Finished, steps: int, as_json: bool) -> None:
-    bits = f", {done.valid['all']:.3f} bits per byte on held-out text" if done.valid else ""
-    tail = f"model in {done.model}" if done.model else "stopped; the same command goes on"
-    print(f"step {done.step} of {steps}, loss {done.loss:.3f}{bits}: {tail}")
     if as_json:
         facts = {"step": done.step, "loss": done.loss, "tokens": done.tokens, "valid": done.valid}
         print(json.dumps({**facts, "model": str(done.model) if done.model else None}))
+        return
+    bits = f", {done.valid['all']:.3f} bits per byte on held-out text" if done.valid else ""
+    tail = f"model in {done.model}" if done.model else "stopped; the same command goes on"
+    print(f"step {done.step} of {steps}, loss {done.loss:.3f}{bits}: {tail}")
