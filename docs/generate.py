@@ -2,8 +2,8 @@
 
 `--check` writes nothing and names what has drifted.
 
-Whole pages: docs/methods.md, docs/architectures.md, docs/composition.md, docs/cli.md, and docs/claims.md from the records of
-`paretolm claims` in results/claims. Parts between `<!-- begin NAME -->` and
+Whole pages: docs/methods.md, docs/architectures.md, docs/composition.md, docs/cli.md, docs/claims.md from the records of
+`paretolm claims` in results/claims, and docs/shelves.md from those in results/shelves. Parts between `<!-- begin NAME -->` and
 `<!-- end NAME -->`: the methods of README.md; the worked example of CONTRIBUTING.md.
 """
 
@@ -30,6 +30,7 @@ from tests.contract.discovery import SPECS
 from tests.contract.tiny import ARCHITECTURES, MUST_WORK, tiny
 
 from .composition import composition_page
+from .shelves import shelves_page
 from .tables import table
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -62,6 +63,7 @@ def pages() -> dict[Path, str]:
         ROOT / "docs" / "methods.md": page("Methods", method_pages()),
         ROOT / "docs" / "architectures.md": page("Architectures", architecture_page()),
         ROOT / "docs" / "composition.md": page("Which methods compose", composition_page()),
+        ROOT / "docs" / "shelves.md": page("Shelves side by side", shelves_page()),
         ROOT / "docs" / "cli.md": page("Commands", command_page()),
         ROOT / "docs" / "claims.md": page("Claimed and measured", claims_page()),
     }
