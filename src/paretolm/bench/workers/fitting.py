@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...bridge.artifacts import load_artifact, save_artifact
+from ...bridge.artifacts import artifact_key, load_artifact, save_artifact
 from ...bridge.fitter import TextFitter, text_hash
 from ...contracts import Artifact, Method, Need
 from ...errors import FitError, ParetoError
 from ...recipes.making import method_line
 from ...recipes.recipe import Recipe
+from .turns import held
 
 if TYPE_CHECKING:
     from ...bridge.lm import LM
@@ -66,16 +67,34 @@ def fit_recipe(
     for method in fitted_methods(recipe, lm):
         line, texts = method_line(method), documents()
         data = text_hash(texts)
-        if not again:
-            try:
-                found[line] = load_artifact(lm.content_hash, line, data)
-                continue
-            except FitError:
-                pass
-        tell(f"fitting {method.name} on {len(texts)} documents")
-        found[line] = _fit(lm, method, texts, budget)
-        save_artifact(found[line], lm.content_hash, line, data)
+        known = None if again else _kept(lm, line, data)
+        found[line] = known or _fit_once(lm, method, texts, budget, again, tell)
     return found
+
+
+def _kept(lm: LM, line: str, data: str) -> Artifact | None:
+    try:
+        return load_artifact(lm.content_hash, line, data)
+    except FitError:
+        return None
+
+
+def _fit_once(
+    lm: LM, method: Method, texts: Sequence[str], budget: int | None, again: bool, tell: Callable[[str], None]
+) -> Artifact:
+    """Of several processes that need the same artifact one fits it, and the others wait for it."""
+    line, data = method_line(method), text_hash(texts)
+
+    def wait() -> None:
+        tell(f"another process fits {method.name}; waiting for it")
+
+    with held(f"fits/{artifact_key(lm.content_hash, line, data)}", waiting=wait):
+        known = None if again else _kept(lm, line, data)
+        if known is None:
+            tell(f"fitting {method.name} on {len(texts)} documents")
+            known = _fit(lm, method, texts, budget)
+            save_artifact(known, lm.content_hash, line, data)
+        return known
 
 
 def _fit(lm: LM, method: Method, texts: Sequence[str], budget: int | None) -> Artifact:
