@@ -38,6 +38,7 @@ def test_all_lines_are_recipes_of_the_budget(shelf: str, budget: str) -> None:
         (method,) = Recipe.parse(line).methods
         held = getattr(method, "budget", None)
         assert held is None or held == Budget.parse(budget)
+        assert not getattr(method, "skip_layers", 0), "layers that stay whole would hold more than the budget"
 
 
 def test_a_budget_that_a_method_has_no_room_for_is_told_and_left_out() -> None:

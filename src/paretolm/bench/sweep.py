@@ -85,7 +85,9 @@ def _lines(info: MethodInfo, budgets: Sequence[Budget], tokens: int) -> list[str
     if not budgets:
         return [info.name]
     if any(k.name == "budget" and k.annotation == "Budget" for k in info.knobs):
-        return [f"{info.name}(budget={budget})" for budget in budgets]
+        # what all others hold: a budget for every layer
+        whole = ", skip_layers=0" if any(k.name == "skip_layers" for k in info.knobs) else ""
+        return [f"{info.name}(budget={budget}{whole})" for budget in budgets]
     if not info.entries:
         return [info.name]
     knob, *beside = info.entries
