@@ -13,7 +13,7 @@ def job(task, recipes, dense=True):
 
 @given(
     st.lists(st.lists(st.sampled_from("abcdef"), min_size=1, max_size=60), min_size=1, max_size=4),
-    st.sets(st.sampled_from("abcdef")),
+    st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(["", "x", "y"])),
     st.integers(1, 4),
     st.booleans(),
 )
@@ -34,14 +34,20 @@ def test_every_cell_once_and_the_untouched_model_before_those_set_against_it(rec
 
 def test_many_recipes_are_shared_evenly_by_kind():
     names = ["shared"] * FEW + ["own"] * FEW
-    first, second = rounds({"t": job("t", names)}, (), {"t/dense"}, {"own"}, 2)
+    first, second = rounds({"t": job("t", names)}, (), {"t/dense"}, {"own": ""}, 2)
     assert [[cell["key"] for cell in one] for one in first] == [["t/dense"]]
     assert [sorted(cell["recipe"] for cell in one) for one in second] == [["own"] * 4 + ["shared"] * 4] * 2
 
 
+def test_what_is_fitted_once_is_measured_by_one_worker():
+    names = ["a", "b", "c", "d"] * FEW
+    (_, second) = rounds({"t": job("t", names)}, (), {"t/dense"}, {"a": "x", "b": "y", "c": "x", "d": "y"}, 2)
+    assert [{cell["recipe"] for cell in one} for one in second] == [{"a", "c"}, {"b", "d"}]
+
+
 def test_few_recipes_or_one_worker_stay_together():
     few = {"t": job("t", ["a"] * (2 * FEW - 1))}
-    assert rounds(few, (), {"t/dense"}, (), 2) == [[few["t"]]]
+    assert rounds(few, (), {"t/dense"}, {}, 2) == [[few["t"]]]
     many = {"t": job("t", ["a"] * 50)}
-    assert rounds(many, (), {"t/dense"}, (), 1) == [[many["t"]]]
-    assert rounds(many, {"t"}, {"t/dense"}, (), 2) == [[many["t"]]]
+    assert rounds(many, (), {"t/dense"}, {}, 1) == [[many["t"]]]
+    assert rounds(many, {"t"}, {"t/dense"}, {}, 2) == [[many["t"]]]

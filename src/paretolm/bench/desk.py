@@ -89,7 +89,7 @@ class Desk:
         self.measured = 0  # cells that this call brought to an end
         self.crew = Crew(size, threads // size, request.opening, self._hear)
         self.docket = Docket(request.sure, store, ())
-        self._alone: set[str] = set()  # full lines of recipes that read their prompts for themselves
+        self._alone: dict[str, str] = {}  # lines of recipes that read their own prompts -> what they fit
         self._dense: dict[str, str] = {}  # task -> key of the untouched model's cell
         self._states: dict[str, str] = {}  # of all cells, when they were last asked for
         self._lock = Lock()
@@ -148,7 +148,7 @@ class Desk:
                     self.store.remember(keys[what, text], known[what, text])
         processes = {line: process_facts(line, self.model, self.threads) for line in tasks if line in PROCESS_TASKS}
         plans = {text: known["recipes", text] for text in recipes}
-        self._alone |= {facts["line"] for facts in plans.values() if facts.get("reads_alone")}
+        self._alone |= {f["line"]: " ".join(f["fits"]) for f in plans.values() if f.get("reads_alone")}
         return (
             plans,
             {line: processes.get(line) or known["tasks", line] for line in tasks},

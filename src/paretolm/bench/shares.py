@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from itertools import pairwise
 
 from .until import Job
@@ -11,13 +11,14 @@ FEW = 8  # recipes a worker; with fewer, what they share of a prompt would be re
 
 
 def rounds(
-    jobs: Mapping[str, Job], whole: Collection[str], dense: Collection[str], alone: Collection[str], size: int
+    jobs: Mapping[str, Job], whole: Collection[str], dense: Collection[str], alone: Mapping[str, str], size: int
 ) -> list[list[Job]]:
     """Jobs that may run side by side, round after round.
 
     jobs: task -> cells, each with its key and recipe. whole: tasks that stay in one piece. dense: keys of the untouched
     model. A task of many recipes is shared among `size` workers once the untouched model is done, with which the others
-    are compared: in runs those whose prompt is read once for several, by turns those in `alone`, which read their own."""
+    are compared: in runs those whose prompt is read once for several, by turns those in `alone`, which read their own;
+    of these, recipes that fit the same stay together (alone: recipe -> what it fits, or nothing)."""
     first, second = list[Job](), list[Job]()
     for task, job in jobs.items():
         untouched = [cell for cell in job if cell["key"] in dense]
@@ -30,9 +31,18 @@ def rounds(
     return [found for found in (first, second) if found]
 
 
-def _parts(cells: Job, alone: Collection[str], size: int) -> list[Job]:
-    own = [cell for cell in cells if cell["recipe"] in alone]
+def _parts(cells: Job, alone: Mapping[str, str], size: int) -> list[Job]:
     shared = [cell for cell in cells if cell["recipe"] not in alone]
     borders = [len(shared) * n // size for n in range(size + 1)]
-    runs = [shared[a:b] for a, b in pairwise(borders)]
-    return [part for n, run in enumerate(runs) if (part := run + own[n::size])]
+    parts = [shared[a:b] for a, b in pairwise(borders)]
+    own: list[Job] = [[] for _ in parts]
+    for group in _fitted_together([cell for cell in cells if cell["recipe"] in alone], alone):
+        min(own, key=len).extend(group)
+    return [part for run, mine in zip(parts, own, strict=True) if (part := run + mine)]
+
+
+def _fitted_together(cells: Job, alone: Mapping[str, str]) -> Sequence[Job]:
+    groups: dict[str, Job] = {}
+    for cell in cells:
+        groups.setdefault(alone[cell["recipe"]] or cell["key"], []).append(cell)
+    return list(groups.values())
