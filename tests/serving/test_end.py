@@ -63,6 +63,25 @@ def test_who_goes_away_frees_the_model_within_a_second(endless, stream):
     assert endless.ask(PATH, ASKED)[0] == 200
 
 
+@pytest.mark.parametrize("recipe", ["", "window(window=16)", "token-recycling"])
+def test_who_goes_away_while_the_prompt_is_read_frees_the_model(recipe):
+    with going_on(recipe=recipe) as server:
+        first, *_, last = server.session.lm.model.model.layers
+        cancelled, ran = server.metrics.cancelled._value.get, []
+        away = first.register_forward_pre_hook(lambda *_: server.wait(cancelled))
+        behind = last.register_forward_pre_hook(lambda *_: ran.append(True))
+        line(server, LONG).close()
+        server.wait(cancelled)
+        assert server.wait(lambda: not server.busy) < 1
+        assert not ran
+        away.remove()
+        whole = server.ask(PATH, {**ASKED, "max_tokens": 12, "temperature": 0})
+        text = server.session.generate("river", max_new_tokens=12).text
+        assert (whole[0], json.loads(whole[2])["choices"][0]["text"]) == (200, text)
+        behind.remove()
+        assert not any(module._forward_pre_hooks for module in server.session.lm.model.model.layers.modules())
+
+
 def test_openais_client_closes_a_stream(endless):
     with endless.client().completions.create(**LONG, stream=True) as stream:
         assert next(iter(stream)).choices[0].text

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..bridge.stopping import GivenUp, may_be_given_up
 from ..contracts import Slot
 from .asked import Asked
 from .refusal import Refusal
@@ -58,7 +60,8 @@ class Writer:
         self._eos = set(eos) if isinstance(eos, list) else {eos}
 
     def write(self, asked: Asked, emit: Callable[[Event], None], given_up: Callable[[], bool]) -> None:
-        """Raises CallError for what the recipe in force cannot serve. given_up: asked between tokens."""
+        """Raises CallError for what the recipe in force cannot serve. given_up: asked between tokens, and between
+        modules while the prompt is read."""
         if asked.top is not None and self._session.plan.edits(Slot.DECODE):
             raise Refusal(
                 "the recipe chooses tokens by a way of its own and has no logprobs; leave them out", param="logprobs"
@@ -67,14 +70,22 @@ class Writer:
             if given_up():
                 return
             self._session.reset()  # no request sees what another left behind
-            self._one(asked, index, emit, given_up)
+            models = [self._session.lm.model, *(second.lm.model for second in self._session.seconds)]
+            with suppress(GivenUp), may_be_given_up(models, given_up) as stop_asking:
 
-    def _one(self, asked: Asked, index: int, emit: Callable[[Event], None], given_up: Callable[[], bool]) -> None:
+                def ended(stop_asking: Callable[[], None] = stop_asking) -> bool:
+                    stop_asking()  # a token needs no more than the one question
+                    return given_up()
+
+                self._one(asked, index, emit, ended)
+
+    def _one(self, asked: Asked, index: int, emit: Callable[[Event], None], ended: Callable[[], bool]) -> None:
+        """ended: asked behind each token."""
         prompt, tokenizer = asked.prompts[index // asked.n], self._session.tokenizer
         if asked.heads:
             emit(Piece(index, asked.heads[index // asked.n]))
         probabilities = Probabilities(tokenizer, asked.top or 0)
-        ending = Ending(tokenizer, asked.stops, given_up)
+        ending = Ending(tokenizer, asked.stops, ended)
 
         def hand_on(text: str) -> None:
             emit(Piece(index, text, probabilities.taken(len(streamer.text))))
