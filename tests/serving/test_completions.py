@@ -68,7 +68,7 @@ def test_the_models_own_end_is_a_stop(server, monkeypatch):
     ids = server.session.generate(PROMPT, max_new_tokens=12).ids.tolist()
     model = server.session.lm.model
     monkeypatch.setattr(model.generation_config, "eos_token_id", ids[5])
-    monkeypatch.setattr(server.engine._write.__self__, "_eos", {ids[5]})
+    monkeypatch.setattr(server.engine._write.__self__._writers[NAME], "_eos", {ids[5]})
     got = complete(server)
     assert (got.choices[0].finish_reason, got.usage.completion_tokens) == ("stop", ids.index(ids[5]) + 1)
 

@@ -111,14 +111,15 @@ class Door:
 def _serve(lm: LM, asked: Recipe, door: Door, name: str, limits: Limits) -> None:
     from ..recipes.recipe import Recipe
     from ..serving.app import Served
+    from ..serving.models import side_by_side
     from ..serving.server import serve
 
     left = Recipe.parse(lm.recipe_left)
     whole = left if asked.is_dense else asked
-    with left.apply(lm) as session:
+    with side_by_side(lm) as (session, untouched):
         if session.tokenizer is None:
             raise CallError(f"{name} came without a tokenizer, so there is no text to read or to write")
-        served = Served(session, name, f"recipe-{whole.hash}", limits, door.keys, door.names)
+        served = Served(session, name, f"recipe-{whole.hash}", limits, door.keys, door.names, untouched)
         told = f"{name} under {whole}" if whole.methods else name
         serve(served, door.place, lambda: print(f"{told}: {door.url} (Ctrl-C ends)", file=sys.stderr, flush=True))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .asked import CHAT, Asked
+from .figures import Figures, told
 from .writer import Ended, Event, Piece, Token
 
 Json = dict[str, Any]
@@ -22,8 +23,10 @@ class Written:
     tokens: list[Token] = field(default_factory=list)
     reason: str | None = None
     num_tokens: int = 0
+    figures: Figures | None = None
 
     def hear(self, event: Event) -> None:
+        self.figures = event.figures or self.figures
         if isinstance(event, Ended):
             self.reason, self.num_tokens = event.reason, event.tokens
         else:
@@ -34,7 +37,7 @@ class Written:
 class Answer:
     """The answer to one request; `hear` every event."""
 
-    def __init__(self, asked: Asked, model: str, fingerprint: str) -> None:
+    def __init__(self, asked: Asked, fingerprint: str) -> None:
         self.asked = asked
         self.texts = [Written() for _ in range(asked.texts)]
         self._chat = asked.kind == CHAT
@@ -42,7 +45,7 @@ class Answer:
         self._frame = {
             "id": f"{prefix}-{secrets.token_hex(12)}",
             "created": int(time.time()),
-            "model": model,
+            "model": asked.model,
             "system_fingerprint": fingerprint,
         }
 
@@ -52,12 +55,12 @@ class Answer:
     @property
     def usage(self) -> Json:
         read = sum(p.shape[1] for p in self.asked.prompts)
-        written = sum(w.num_tokens for w in self.texts)
+        written = sum(w.num_tokens or (w.figures.tokens if w.figures else 0) for w in self.texts)
         return {"prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written}
 
     def whole(self) -> Json:
         choices = [self._choice(i, w) for i, w in enumerate(self.texts)]
-        return {**self._frame, "object": self.asked.kind, "choices": choices, "usage": self.usage}
+        return {**self._frame, "object": self.asked.kind, "choices": choices, **self._counts}
 
     def _choice(self, index: int, written: Written) -> Json:
         said: Json = {"message": {"role": "assistant", "content": written.text, "refusal": None}}
@@ -85,7 +88,12 @@ class Answer:
         return self._chunk(event.index, {"delta": {}} if self._chat else {"text": ""}, (), event.reason)
 
     def usage_chunk(self) -> Json:
-        return {**self._frame, "object": self._chunk_name, "choices": [], "usage": self.usage}
+        return {**self._frame, "object": self._chunk_name, "choices": [], **self._counts}
+
+    @property
+    def _counts(self) -> Json:
+        """What OpenAI's clients know, and what they pass on unread."""
+        return {"usage": self.usage, "paretolm": told([w.figures for w in self.texts])}
 
     @property
     def _chunk_name(self) -> str:
@@ -94,7 +102,7 @@ class Answer:
     def _chunk(self, index: int, body: Json, tokens: Sequence[Token], reason: str | None) -> Json:
         logprobs = self._logprobs(tokens, index) if tokens else None
         choice = {"index": index, **body, "logprobs": logprobs, "finish_reason": reason}
-        usage = {"usage": None} if self.asked.usage else {}
+        usage = self._counts if self.asked.live else {"usage": None} if self.asked.usage else {}
         return {**self._frame, "object": self._chunk_name, "choices": [choice], **usage}
 
     # --- log probabilities ---

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -21,14 +20,16 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from .answers import Answer
-from .asked import Asked, Reader
+from .asked import Asked
 from .engine import Engine, Job
 from .fields import read_json
 from .guard import CLIENT, Guard, refused
 from .limits import Limits
 from .metrics import Metrics
+from .models import Models
+from .page import routes as page
 from .refusal import Refusal
-from .writer import Event, Writer
+from .writer import Event
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -42,7 +43,7 @@ _BODY_S = 30.0
 @dataclass(frozen=True)
 class Served:
     """What is served under which name. keys: nobody is asked for one where there are none. hosts: Host headers that
-    are let in; None lets in any."""
+    are let in; None lets in any. untouched: the same model without the recipe, served beside it."""
 
     session: Session
     name: str
@@ -50,18 +51,17 @@ class Served:
     limits: Limits
     keys: tuple[str, ...] = ()
     hosts: frozenset[str] | None = None
+    untouched: Session | None = None
 
 
 class App:
     """One model at work for many clients."""
 
     def __init__(self, served: Served) -> None:
-        self.served, self.limits, view = served, served.limits, served.session.lm.view
-        positions = None if view.rope is not None else view.trained_length
-        tokenizer = copy.deepcopy(served.session.tokenizer)  # the other one is used by the worker at the same time
-        self.reader = Reader(served.name, tokenizer, self.limits, positions)
+        self.served, self.limits = served, served.limits
+        self.hosted = Models(served.name, served.fingerprint, served.session, served.untouched, self.limits)
         self.metrics = Metrics(served.name, served.fingerprint)
-        self.engine = Engine(Writer(served.session).write, self.limits, self.metrics)
+        self.engine = Engine(self.hosted.write, self.limits, self.metrics)
         self._reading = ThreadPoolExecutor(1, "reader")
         self._began = int(time.time())
 
@@ -73,6 +73,7 @@ class App:
             Route("/v1/models/{name:path}", self.model),
             Route("/health", self.health),
             Route("/metrics", self.show_metrics),
+            *page(),
         ]
 
     def asgi(self) -> Starlette:
@@ -101,19 +102,19 @@ class App:
     # --- routes ---
 
     async def completions(self, request: Request) -> Response:
-        return await self._answer(request, self.reader.completion)
+        return await self._answer(request, self.hosted.completion)
 
     async def chat(self, request: Request) -> Response:
-        return await self._answer(request, self.reader.chat)
+        return await self._answer(request, self.hosted.chat)
 
     async def models(self, _: Request) -> Response:
-        return JSONResponse({"object": "list", "data": [self._model]})
+        return JSONResponse({"object": "list", "data": [self._model(name) for name in self.hosted.fingerprints]})
 
     async def model(self, request: Request) -> Response:
         name = request.path_params["name"]
-        if name != self.served.name:
+        if name not in self.hosted.fingerprints:
             raise Refusal(f"there is no model {name[:80]!r} here", 404, param="model", code="model_not_found")
-        return JSONResponse(self._model)
+        return JSONResponse(self._model(name))
 
     async def health(self, _: Request) -> Response:
         going = self.engine.draining
@@ -122,10 +123,9 @@ class App:
     async def show_metrics(self, _: Request) -> Response:
         return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    @property
-    def _model(self) -> dict[str, Any]:
-        facts = {"id": self.served.name, "object": "model", "created": self._began, "owned_by": "paretolm"}
-        return {**facts, "max_model_len": self.limits.tokens, "system_fingerprint": self.served.fingerprint}
+    def _model(self, name: str) -> dict[str, Any]:
+        facts = {"id": name, "object": "model", "created": self._began, "owned_by": "paretolm"}
+        return {**facts, "max_model_len": self.limits.tokens, **self.hosted.about(name)}
 
     # --- work ---
 
@@ -133,7 +133,7 @@ class App:
         body = await self._body(request)
         asked = await asyncio.get_running_loop().run_in_executor(self._reading, lambda: read(read_json(body)))
         job = self.engine.submit(asked, request.scope[CLIENT])
-        answer = Answer(asked, self.served.name, self.served.fingerprint)
+        answer = Answer(asked, self.hosted.fingerprints[asked.model])
         events = self._heard(request, job)
         try:
             first = await anext(events, None)  # what goes wrong before it has a status of its own

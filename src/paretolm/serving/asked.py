@@ -39,9 +39,11 @@ _COLD = 1e-4  # below it there is one choice, and numbers overflow
 
 @dataclass(frozen=True)
 class Asked:
-    """A request. kind: CHAT or COMPLETION; prompts: token ids [1, T]; heads: text in front of each answer (echo);
-    top: how many alternatives a token is shown with, None for no logprobs; sampling: for generate, empty is greedy."""
+    """A request to `model`. kind: CHAT or COMPLETION; prompts: token ids [1, T]; heads: text in front of each answer
+    (echo); top: how many alternatives a token is shown with, None for no logprobs; sampling: for generate, empty is
+    greedy."""
 
+    model: str
     kind: str
     prompts: tuple[Tensor, ...]
     n: int
@@ -52,6 +54,7 @@ class Asked:
     top: int | None
     stream: bool
     usage: bool  # a stream ends with the counts
+    live: bool  # and every piece has them
     heads: tuple[str, ...] = field(default=())
 
     @property
@@ -123,6 +126,7 @@ class Reader:
         n = fields.whole("n", 1, 1) or 1
         stream = fields.flag("stream")
         asked = Asked(
+            self.name,
             kind,
             prompts,
             n,
@@ -132,7 +136,7 @@ class Reader:
             self._stops(fields.take("stop")) + ends,
             top,
             stream,
-            _usage(fields.take("stream_options"), stream),
+            *_usage(fields.take("stream_options"), stream),
             heads,
         )
         if asked.texts > self.limits.texts:
@@ -205,12 +209,14 @@ def _seed(fields: Fields) -> int:
     return secrets.randbits(62) if seed is None else seed
 
 
-def _usage(options: Any, stream: bool) -> bool:
+def _usage(options: Any, stream: bool) -> tuple[bool, bool]:
+    """Whether a stream ends with the counts, and whether every piece has them (as vLLM calls it)."""
     if options is None:
-        return False
+        return False, False
     if not isinstance(options, dict) or not stream:
         raise Refusal("stream_options is an object, and goes with stream: true", param="stream_options")
-    return bool(options.get("include_usage"))
+    last = bool(options.get("include_usage"))
+    return last, last and bool(options.get("continuous_usage_stats"))
 
 
 def _messages(value: Any) -> list[dict[str, Any]]:

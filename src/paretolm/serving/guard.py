@@ -11,13 +11,14 @@ from starlette.responses import JSONResponse
 
 from .limits import Limits
 from .metrics import Metrics
+from .page import PATHS
 from .refusal import Refusal
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CLIENT = "paretolm.client"  # in the scope of a request that was let in
-OPEN = "/health"  # needs no key
+OPEN = PATHS | {"/health"}  # need no key
 
 
 def refused(refusal: Refusal) -> JSONResponse:
@@ -71,7 +72,7 @@ class Guard:
         if length.isdigit() and int(length[:20]) > self._limits.body_bytes:
             raise Refusal(f"the body is longer than {self._limits.body_bytes} bytes", 413)
         address = scope["client"][0] if scope.get("client") else ""
-        if not self._keys or scope["path"] == OPEN:
+        if not self._keys or scope["path"] in OPEN:
             return str(address)
         number = self._key(headers.get("authorization", ""))
         return f"key {number}" if len(self._keys) > 1 else str(address)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..bridge.stopping import GivenUp, may_be_given_up
 from ..contracts import Slot
 from .asked import Asked
+from .figures import Figures, Meter
 from .refusal import Refusal
 from .streaming import Streamed
 
@@ -32,11 +33,13 @@ class Token:
 
 @dataclass(frozen=True)
 class Piece:
-    """Text of one of the answers as it comes. Its tokens are there where logprobs were asked for."""
+    """Text of one of the answers as it comes. Its tokens are there where logprobs were asked for, its figures where
+    every piece is to have them."""
 
     index: int
     text: str
     tokens: Sequence[Token] = ()
+    figures: Figures | None = None
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,7 @@ class Ended:
     index: int
     reason: str
     tokens: int
+    figures: Figures | None = None
 
 
 Event = Piece | Ended
@@ -88,27 +92,31 @@ class Writer:
         ending = Ending(tokenizer, asked.stops, ended)
 
         def hand_on(text: str) -> None:
-            emit(Piece(index, text, probabilities.taken(len(streamer.text))))
+            figures = meter.so_far() if asked.live else None
+            emit(Piece(index, text, probabilities.taken(len(streamer.text)), figures))
 
         streamer = Streamed(tokenizer, hand_on, asked.stops)
+        meter = Meter(self._session, prompt.shape[1], streamer)
         settings = dict(asked.sampling)
         if asked.top is not None:
             settings["logits_processor"] = [probabilities]
-        done = self._session.generate(
-            prompt,
-            max_new_tokens=asked.max_new_tokens,
-            seed=asked.seed + index,
-            streamer=streamer,
-            stopping_criteria=[ending],
-            **settings,
-        )
+        with meter:
+            done = self._session.generate(
+                prompt,
+                max_new_tokens=asked.max_new_tokens,
+                seed=asked.seed + index,
+                streamer=meter,
+                stopping_criteria=[ending],
+                **settings,
+            )
+            figures = meter.so_far(weigh=True)
         ids = done.ids.tolist()
         own_end = bool(ids) and ids[-1] in self._eos
         probabilities.end(None if own_end or not ids else ids[-1])
         rest = probabilities.taken(len(streamer.text) if streamer.stopped else math.inf)
         if rest:
             emit(Piece(index, "", rest))
-        emit(Ended(index, "stop" if own_end or streamer.stopped else "length", len(ids)))
+        emit(Ended(index, "stop" if own_end or streamer.stopped else "length", len(ids), figures))
 
 
 class Ending:
