@@ -90,6 +90,8 @@ def test_flags_on_a_command_line_exist(path):
     for command in commands(path):
         words = re.sub(r"\"[^\"]*\"|#.*", "", command).split()[1:]
         verb = known[words[0]]
+        if words[1:2] and words[1] in getattr(verb, "commands", {}):
+            verb = verb.commands[words[1]]
         flags = {flag for option in verb.params for flag in option.opts}
         assert {word for word in words if word.startswith("-")} <= flags, command
 

@@ -31,12 +31,12 @@ def test_a_baseline_stands_for_no_entry() -> None:
 
 
 def test_what_the_user_measured_goes_before_what_is_shipped(tmp_path: Path) -> None:
-    shipped = measured(tmp_path / "none")
-    assert states(shipped["think"])
+    come = measured(tmp_path / "none")
+    assert states(come["think"])
     (tmp_path / "think.json").write_text(json.dumps(record("think", "not")), encoding="utf-8")
     beside = measured(tmp_path)
     assert states(beside["think"]) == ["not"]
-    assert beside["ems"] is shipped["ems"]
+    assert beside["ems"] is come["ems"]
     (tmp_path / "ems.json").write_text("{", encoding="utf-8")
     with pytest.raises(StoreError, match="no record of a check"):
         measured(tmp_path)
@@ -44,11 +44,11 @@ def test_what_the_user_measured_goes_before_what_is_shipped(tmp_path: Path) -> N
 
 def test_without_shipped_records_there_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(joined, "_PLACES", (tmp_path / "a", tmp_path / "b"))
-    joined._shipped.cache_clear()
+    joined.shipped.cache_clear()
     try:
         assert measured(tmp_path / "c") == {}
     finally:
-        joined._shipped.cache_clear()
+        joined.shipped.cache_clear()
 
 
 def test_verdicts_are_counted_in_their_order() -> None:

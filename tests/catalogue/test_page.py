@@ -38,6 +38,15 @@ def test_it_asks_no_network_and_lets_nothing_through() -> None:
     assert "default-src 'none'" in text
 
 
+def test_what_was_only_listed_has_no_claims_and_a_link_made_of_its_id() -> None:
+    one = entry("doi-1", title="T", kind="listed", family="", doi='10.1000/"x', authors=("A B",), categories=("cs.CL",))
+    text = render([one], {})
+    assert 'data-family="unknown" data-kind="listed" data-slot="unknown" data-need="unknown"' in text
+    assert 'href="https://doi.org/10.1000/%22x"' in text
+    assert "listed, not runnable here · cs.CL" in text
+    assert "<details>" not in text
+
+
 def test_undated_papers_stand_last() -> None:
     text = render([entry("b"), entry("a", date="2024-01")], {})
     assert text.index('id="a"') < text.index("date unknown") < text.index('id="b"')

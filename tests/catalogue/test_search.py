@@ -116,8 +116,9 @@ def test_neighbours_do_not_hold_the_paper_itself_and_fall_in_cosine() -> None:
 def test_filters_agree_between_fields_and_choose_within_one() -> None:
     a = entry("a", slots=("keep",), date="2024-01-02")
     b = entry("b", family="attention", slots=("attend", "keep"), needs=("GPU",))
+    c = entry("c", family="", kind="listed")
     for ask, kept in (
-        (Filter(), "ab"),
+        (Filter(), "abc"),
         (Filter(families=("cache",)), "a"),
         (Filter(families=("cache", "attention")), "ab"),
         (Filter(slots=("attend",)), "b"),
@@ -126,10 +127,16 @@ def test_filters_agree_between_fields_and_choose_within_one() -> None:
         (Filter(needs=("GPU", "none")), "ab"),
         (Filter(since="2024-01-01"), "a"),
         (Filter(verdicts=("partly",)), "a"),
-        (Filter(verdicts=("none",)), "b"),
+        (Filter(verdicts=("none",)), "bc"),
+        (Filter(kinds=("listed",)), "c"),
+        (Filter(kinds=("method",)), "ab"),
+        (Filter(families=("unknown",)), "c"),
+        (Filter(needs=("unknown",)), "c"),
+        (Filter(slots=("unknown", "attend")), "bc"),
+        (Filter(slots=("none",)), ""),
     ):
         beside = {"a": record("a", "partly", "not")}
-        assert "".join(e.id for e in (a, b) if ask.keeps(e, beside.get(e.id))) == kept, ask
+        assert "".join(e.id for e in (a, b, c) if ask.keeps(e, beside.get(e.id))) == kept, ask
 
 
 @pytest.mark.parametrize(
@@ -139,7 +146,9 @@ def test_filters_agree_between_fields_and_choose_within_one() -> None:
         (Filter(slots=("block-",)), "did you mean 'block'"),
         (Filter(needs=("gpu",)), "--need 'gpu' is unknown"),
         (Filter(verdicts=("reproducd",)), "did you mean 'reproduced'"),
+        (Filter(kinds=("methods",)), "did you mean 'method'"),
         (Filter(since="last week"), "write it as 2024-05-31"),
+        (Filter(since="2024-02-30"), "no day of the calendar"),
     ],
 )
 def test_a_value_that_no_entry_can_have_is_a_sentence(ask: Filter, told: str) -> None:
@@ -154,7 +163,7 @@ def test_bibtex_is_escaped_and_names_the_source() -> None:
     one = entry("a-b", title="50% of R&D: {x}_1 #2 E^2", arxiv="2401.00001", date="2024-01-02")
     assert bibtex([one]).splitlines() == [
         "@misc{a-b,",
-        r"  title = {{50\% of R\&D: \{x\}\_1 \#2 E\textasciicircum{}2}},",
+        r"  title = {{50\% of R\&D: \textbraceleft{}x\textbraceright{}\_1 \#2 E\textasciicircum{}2}},",
         "  year = {2024},",
         "  month = {1},",
         "  eprint = {2401.00001},",
@@ -164,3 +173,22 @@ def test_bibtex_is_escaped_and_names_the_source() -> None:
     ]
     assert bibtex(ENTRIES).count("@misc{") == 232
     assert "eprint" not in bibtex([entry("a")])
+
+
+def test_bibtex_has_authors_and_doi_where_they_are_known() -> None:
+    one = entry("a", authors=("Jane Doe", "ACME, Inc.", "Black and White"), doi="10.1000/a_b", kind="listed")
+    told = bibtex([one]).splitlines()
+    assert "  author = {Jane Doe and {ACME, Inc.} and {Black and White}}," in told
+    assert r"  doi = {10.1000/a\_b}," in told
+    assert "  url = {https://doi.org/10.1000/a_b}," in told
+    assert "author" not in bibtex(ENTRIES)
+
+
+@given(st.text(max_size=60), st.lists(st.text(min_size=1, max_size=20), max_size=3))
+def test_bibtex_stays_balanced_whatever_a_title_holds(title: str, authors: list[str]) -> None:
+    """BibTeX counts braces, also those behind a backslash."""
+    depth = 0
+    for letter in bibtex([entry("a", title=title, authors=tuple(authors), doi="10.1000/{%}")]):
+        depth += (letter == "{") - (letter == "}")
+        assert depth >= 0
+    assert depth == 0

@@ -11,6 +11,8 @@ import pytest
 
 from tests.catalogue.made import record
 
+RECORDED = Path(__file__).parents[1] / "catalogue" / "recorded"
+
 
 def test_the_list_is_dated_the_newest_first(run) -> None:
     code, out, _ = run("papers")
@@ -77,6 +79,11 @@ def test_bibtex(run) -> None:
         (["--similar", "thinkk"], "did you mean 'think'?"),
         (["words", "--similar", "think"], "takes no words"),
         (["--slot", "kep"], "did you mean 'keep'?"),
+        (["sync", "nowhere.xml"], "there is no file nowhere.xml"),
+        (["sync", "file:///etc/passwd"], "file:// is not read"),
+        (["digest", "--since", "today", "--to", "x.html"], "write it as 2024-05-31"),
+        (["digest", "--since", "2024-01-01", "--to", "x.txt"], "neither a page"),
+        (["digest", "--since", "2024-01-01", "--to", "smtp://h"], "names one from="),
     ],
 )
 def test_mistakes_are_sentences(run, call: list[str], told: str) -> None:
@@ -92,6 +99,68 @@ def test_the_catalogue_loads_no_torch() -> None:
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
     assert out.splitlines()[-1] == "False"
+
+
+def test_what_feeds_list_stands_beside_the_entries(run, elsewhere: Path) -> None:
+    answers = [
+        run("papers", "sync", str(RECORDED / name)) for name in ("atom.xml", "category.rss", "daily.json", "atom.xml")
+    ]
+    mine = elsewhere / "data/paretolm/papers.jsonl"
+    assert [code for code, *_ in answers] == [0, 0, 0, 0]
+    assert [out for _, out, _ in answers] == [
+        f"2 new, 1 known (1 of them told more fully now), 1 refused: {mine}\n",
+        f"2 new, 1 known, 0 refused: {mine}\n",
+        f"1 new, 1 known (1 of them told more fully now), 0 refused: {mine}\n",
+        f"0 new, 3 known, 1 refused: {mine}\n",
+    ]
+    assert "entry 4 (Error)" in answers[0][2]
+    assert "237 papers" in run("papers")[1]
+    assert [p["id"] for p in json.loads(run("papers", "vaswani", "--json")[1])] == ["1706.03762"]
+    assert "listed, not runnable here" in run("papers", "show", "hep-th/9711200")[1]
+    assert "author = {Guangxuan Xiao and Yuandong Tian" in run("papers", "streaming-llm", "--bibtex")[1]
+    assert {p["kind"] for p in json.loads(run("papers", "--family", "unknown", "--json")[1])} == {"listed"}
+    assert len(json.loads(run("papers", "--kind", "listed", "--json")[1])) == 5
+    assert len(json.loads(run("papers", "--similar", "think", "--limit", "3", "--json")[1])) == 3
+
+
+def test_a_broken_feed_changes_nothing(run, elsewhere: Path) -> None:
+    run("papers", "sync", str(RECORDED / "daily.json"), "--to", "mine.jsonl")
+    before = (elsewhere / "mine.jsonl").read_bytes()
+    text = (RECORDED / "atom.xml").read_text(encoding="utf-8")
+    (elsewhere / "broken.xml").write_text(text[:3000], encoding="utf-8")
+    code, out, err = run("papers", "sync", "broken.xml", "--to", "mine.jsonl")
+    assert (code, out) == (1, "")
+    assert "broken.xml is broken XML" in err
+    assert (elsewhere / "mine.jsonl").read_bytes() == before
+    (elsewhere / "none.json").write_text('[{"paper": {}}]', encoding="utf-8")
+    code, out, err = run("papers", "sync", "none.json", "--to", "mine.jsonl", "--json")
+    assert code == 1  # nothing of it could be used
+    assert json.loads(out) == {
+        "new": [], "known": 0, "completed": 0, "refused": ["entry 1: it has no title"], "file": "mine.jsonl",
+    }  # fmt: skip
+    assert "237 papers" not in run("papers")[1]
+    assert "233 papers" in run("papers", "--listings", "mine.jsonl")[1]
+
+
+def test_a_digest_is_a_page(run, elsewhere: Path) -> None:
+    run("papers", "sync", str(RECORDED / "daily.json"))
+    code, out, err = run("papers", "digest", "--since", "2024-01-01", "--to", "out/news.html")
+    assert (code, out) == (0, "")
+    assert err.startswith("1 new paper, ")
+    text = (elsewhere / "out/news.html").read_text(encoding="utf-8")
+    assert "Made Up Daily: A Paper Nobody Wrote" in text
+    assert "claimed: " in text
+    code, _, err = run("papers", "digest", "--since", "2999-01-01", "--to", "smtp://127.0.0.1:1/?from=a@b.c&to=d@e.f")
+    assert code == 0
+    assert "no mail was sent" in err
+
+
+def test_a_search_takes_options_anywhere_and_commands_by_name_only(run) -> None:
+    _, out, _ = run("papers", "attention", "--limit", "2", "sinks", "--json")
+    assert len(json.loads(out)) == 2
+    code, out, _ = run("papers", "--json", "sync")  # not the first word, so it is searched for
+    assert code == 0
+    assert isinstance(json.loads(out), list)
 
 
 def test_the_site(run, elsewhere: Path) -> None:

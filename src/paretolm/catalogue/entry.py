@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 from ..errors import StoreError
 
@@ -16,14 +17,17 @@ NEEDS = (
     "fit on text", "small training", "second model", "several models", "embedding model", "outside data", "image data",
     "GPU",
 )  # fmt: skip
+LISTED = "listed"  # the kind of what `papers sync` added: nothing of it was read, nothing of it runs here
 _DATE = re.compile(r"\d{4}-\d\d(-\d\d)?")
+_ARXIV = re.compile(r"\d{4}\.\d{4,5}|[a-z-]+/\d{7}")
 
 
 @dataclass(frozen=True)
 class Entry:
     """date: of the first version, 'YYYY-MM-DD' or 'YYYY-MM'; None where unknown. slots: some of SLOTS, where it acts on a
     trained model. needs: beside a model and text, some of NEEDS. says: what is done; claims: what the paper
-    reports; shows: what counts as reproduced here."""
+    reports; shows: what counts as reproduced here. Of kind LISTED: family, slots, needs and these three are empty.
+    authors, doi, categories: as a feed had them, empty where none did."""
 
     id: str
     title: str
@@ -36,17 +40,32 @@ class Entry:
     says: str
     claims: str
     shows: str
+    authors: tuple[str, ...] = ()
+    doi: str | None = None
+    categories: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        assert re.fullmatch(r"[a-z0-9][a-z0-9-]*", self.id), self.id
-        assert self.arxiv is None or re.fullmatch(r"\d{4}\.\d{4,5}", self.arxiv), self.id
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.id), self.id
+        assert self.arxiv is None or _ARXIV.fullmatch(self.arxiv), self.id
         assert self.date is None or _DATE.fullmatch(self.date), self.id
         assert set(self.slots) <= set(SLOTS), self.id
         assert set(self.needs) <= set(NEEDS), self.id
 
     @property
     def url(self) -> str | None:
-        return self.arxiv and f"https://arxiv.org/abs/{self.arxiv}"
+        """Made of the ids, never taken from a feed."""
+        if self.arxiv:
+            return f"https://arxiv.org/abs/{self.arxiv}"
+        return self.doi and f"https://doi.org/{quote(self.doi)}"
+
+    @property
+    def listed(self) -> bool:
+        return self.kind == LISTED
+
+    @property
+    def kind_told(self) -> str:
+        """The kind as people read it."""
+        return "listed, not runnable here" if self.listed else self.kind
 
     @property
     def text(self) -> str:

@@ -61,11 +61,12 @@ def _here() -> dict[str, dict[str, tuple[str, ...]]]:
 
 def measured(folder: Path) -> dict[str, Record]:
     """Paper -> record: those of `folder`, else those that come with the package. Raises StoreError."""
-    return {**_shipped(), **({r["id"]: r for r in read_records(folder)} if folder.is_dir() else {})}
+    return {**shipped(), **({r["id"]: r for r in read_records(folder)} if folder.is_dir() else {})}
 
 
 @cache
-def _shipped() -> dict[str, Record]:
+def shipped() -> dict[str, Record]:
+    """Those that come with the package."""
     place = next((p for p in _PLACES if p.is_dir()), None)
     return {} if place is None else {record["id"]: record for record in read_records(place)}
 

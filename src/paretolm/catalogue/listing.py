@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ..papers.table import label, measured
 from ..papers.verdict import VERDICTS
 from ..recipes.index import method_info
-from .entry import Entry
+from .entry import LISTED, Entry
+from .filters import family
 from .joined import Runs, runs, states
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 Record = Mapping[str, Any]
 UNDATED = "date unknown"
-GROUPS = {"day": lambda entry: entry.date or "", "family": lambda entry: entry.family}
+GROUPS = {"day": lambda entry: entry.date or "", "family": family}
 
 
 def show_list(found: Sequence[Entry], records: Mapping[str, Record], by: str | None) -> None:
@@ -35,7 +36,7 @@ def show_list(found: Sequence[Entry], records: Mapping[str, Record], by: str | N
         for entry in group:
             beside = summary(records.get(entry.id)) or ("runs here" if runs(entry).any else "")
             told = Text(f"\n{beside}" if beside else "", style="green")
-            table.add_row(f"{'  ' if by else ''}{entry.id}", entry.family, Text(entry.title) + told)
+            table.add_row(f"{'  ' if by else ''}{entry.id}", entry.family or LISTED, Text(entry.title) + told)
     out = _console()
     out.print(table)
     noun = "paper" if len(found) == 1 else "papers"
@@ -61,7 +62,13 @@ def show_one(entry: Entry, record: Record | None) -> None:
 
 def detail(entry: Entry, found: Runs, record: Record | None) -> Iterator[str]:
     """The lines below the title."""
-    yield " · ".join([entry.date or UNDATED, entry.family, entry.kind, *([entry.url] if entry.url else [])])
+    yield " · ".join(filter(None, [entry.date or UNDATED, entry.family, entry.kind_told, entry.url]))
+    if entry.authors:
+        yield f"by {people(entry.authors)}"
+    if entry.listed:
+        yield f"filed under: {', '.join(entry.categories) or 'nothing'}"
+        yield from ("", "Nothing but these facts is known of it here: it was listed by a feed, and nothing of it runs.")
+        return
     if entry.slots:
         yield f"acts on: {', '.join(entry.slots)}"
     yield f"needs: {', '.join(entry.needs) or 'nothing but a model'}"
@@ -74,6 +81,12 @@ def summary(record: Record | None) -> str:
     """'2 reproduced, 1 not reproduced'; empty where nothing was measured."""
     told = states(record)
     return ", ".join(f"{told.count(s)} {label(s)}" for s in dict.fromkeys([*VERDICTS, *told]) if s in told)
+
+
+def people(authors: Sequence[str], most: int = 8) -> str:
+    """'A, B and 12 more', never '1 more'."""
+    shown = ", ".join(authors[:most])
+    return ", ".join(authors) if len(authors) <= most + 1 else f"{shown} and {len(authors) - most} more"
 
 
 def _usage(entry: Entry, found: Runs) -> Iterator[str]:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from ..papers.records import write
 from ..papers.table import label, measured
 from ..papers.verdict import VERDICTS
 from ..recipes.index import method_info
 from .entry import NEEDS, SLOTS, Entry
-from .filters import NONE
+from .filters import NONE, UNKNOWN, family, needs, slots
 from .joined import runs, states
-from .listing import UNDATED, summary
+from .listing import UNDATED, people, summary
+from .shelf import replace_file
 
 _ASSETS = files(__package__) / "assets"
 _SHARED = files("paretolm.bench.report") / "assets"
@@ -24,7 +24,7 @@ _SHARED = files("paretolm.bench.report") / "assets"
 
 def write_site(folder: Path, entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -> Path:
     """FOLDER/index.html. Raises StoreError where it cannot be written."""
-    return write(folder / "index.html", render(entries, records))
+    return replace_file(folder / "index.html", render(entries, records), "another folder with --site")
 
 
 def render(entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -> str:
@@ -32,13 +32,14 @@ def render(entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -
     import jinja2
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.globals |= {"label": label, "measured": measured, "method": method_info, "NONE": NONE}
+    environment.globals |= {"label": label, "measured": measured, "method": method_info, "people": people}
     return environment.from_string(_text("papers.html.j2")).render(
         days=_days([_paper(entry, records.get(entry.id)) for entry in entries]),
         choices={
-            "family": sorted({entry.family for entry in entries}),
-            "slot": [s for s in SLOTS if any(s in entry.slots for entry in entries)],
-            "need": [NONE, *(n for n in NEEDS if any(n in entry.needs for entry in entries))],
+            "family": sorted({family(entry) for entry in entries}),
+            "kind": sorted({entry.kind for entry in entries}),
+            "slot": _met([*SLOTS, NONE, UNKNOWN], map(slots, entries)),
+            "need": _met([NONE, *NEEDS, UNKNOWN], map(needs, entries)),
             "verdict": [*VERDICTS, NONE],
         },
         verdicts=Counter(state for entry in entries for state in set(states(records.get(entry.id))) or {NONE}),
@@ -52,11 +53,20 @@ def _paper(entry: Entry, record: Mapping[str, Any] | None) -> dict[str, Any]:
     """What the template shows of one."""
     return {
         "entry": entry,
+        "family": family(entry),
+        "slots": slots(entry),
+        "needs": needs(entry),
         "runs": runs(entry),
         "claims": [] if record is None else record["claims"],
         "verdicts": sorted(set(states(record))) or [NONE],
         "told": summary(record),
     }
+
+
+def _met(known: Sequence[str], found: Iterable[tuple[str, ...]]) -> list[str]:
+    """Those of the known values that some entry has."""
+    met = {value for values in found for value in values}
+    return [value for value in known if value in met]
 
 
 def _days(papers: Sequence[dict[str, Any]]) -> list[tuple[str, list[dict[str, Any]]]]:

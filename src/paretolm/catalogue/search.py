@@ -10,8 +10,8 @@ from ..errors import RunError
 from .entry import Entry
 
 # How much a word counts where it stands: id, title, what is done, what is claimed, what is shown, the filters' values.
-_WEIGHTS = (8.0, 6.0, 3.0, 2.0, 1.0, 2.0)
-_COLUMNS = ("id", "title", "says", "claims", "shows", "filed")
+_WEIGHTS = (8.0, 6.0, 3.0, 2.0, 1.0, 2.0, 4.0)
+_COLUMNS = ("id", "title", "says", "claims", "shows", "filed", "authors")
 
 
 class Words:
@@ -26,10 +26,10 @@ class Words:
         except sqlite3.OperationalError as error:
             raise RunError(f"papers cannot be searched with this Python: sqlite says {error}") from error
         rows = [
-            (i, e.id, e.title, e.says, e.claims, e.shows, " ".join([e.family, e.kind, *e.slots, *e.needs]))
+            (i, e.id, e.title, e.says, e.claims, e.shows, _filed(e), " ".join(e.authors))
             for i, e in enumerate(self._entries)
         ]
-        self._db.executemany(f"insert into e(rowid, {', '.join(_COLUMNS)}) values (?, ?, ?, ?, ?, ?, ?)", rows)
+        self._db.executemany(f"insert into e(rowid, {', '.join(_COLUMNS)}) values (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def find(self, words: str, limit: int = 50) -> list[Entry]:
         """The best first. Entries with all words; where there are none, with any of them."""
@@ -42,3 +42,7 @@ class Words:
             if found:
                 return [self._entries[row] for (row,) in found]
         return []
+
+
+def _filed(entry: Entry) -> str:
+    return " ".join([entry.family, entry.kind, *entry.slots, *entry.needs, *entry.categories])

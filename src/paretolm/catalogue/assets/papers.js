@@ -1,7 +1,7 @@
 "use strict";
 const words = document.getElementById("words");
 const runs = document.getElementById("runs");
-const choices = ["family", "slot", "need", "verdict"].map((id) => document.getElementById(id));
+const choices = ["family", "kind", "slot", "need", "verdict"].map((id) => document.getElementById(id));
 const papers = [...document.querySelectorAll(".paper")].map((node) => ({ node, text: node.textContent.toLowerCase() }));
 
 function draw() {
