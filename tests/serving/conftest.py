@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import openai
@@ -22,6 +23,7 @@ from paretolm.recipes.recipe import Recipe
 from paretolm.recipes.session import Session
 from paretolm.serving.app import Served
 from paretolm.serving.limits import Limits
+from paretolm.serving.models import side_by_side
 from paretolm.serving.server import Server, listen
 from tests.evaluation import judging
 
@@ -83,12 +85,17 @@ class Running:
 
 @contextlib.contextmanager
 def running(recipe: str = "", tokenizer: Any = None, **changes: Any) -> Iterator[Running]:
-    """changes: of Limits, and keys, hosts of Served."""
+    """changes: of Limits, keys and hosts of Served, and lm, by default a tiny one."""
     own = {name: changes.pop(name) for name in ("keys", "hosts") if name in changes}
-    lm = LM.from_model(copy.deepcopy(judging.lm().model), tokenizer or judging.tokenizer(), NAME)
-    with Recipe.parse(recipe).apply(lm) as session, listen("127.0.0.1", 0) as place:
-        fingerprint = f"recipe-{Recipe.parse(recipe).hash}"
-        server = Server(Served(session, NAME, fingerprint, replace(LIMITS, **changes), **{"hosts": LOCAL, **own}))
+    lm = changes.pop("lm", None) or LM.from_model(
+        copy.deepcopy(judging.lm().model), tokenizer or judging.tokenizer(), NAME
+    )
+    with (
+        side_by_side(replace(lm, recipe_left=recipe)) as (session, untouched),
+        listen("127.0.0.1", 0) as place,
+    ):
+        fingerprint, limits = f"recipe-{Recipe.parse(recipe).hash}", replace(LIMITS, **changes)
+        server = Server(Served(session, NAME, fingerprint, limits, **{"hosts": LOCAL, "untouched": untouched, **own}))
         thread = threading.Thread(target=lambda: asyncio.run(server.serve(sockets=[place])))
         thread.start()
         at_work = Running(session, server, place.getsockname()[1])
@@ -107,6 +114,14 @@ def server() -> Iterator[Running]:
     """The untouched model, without keys."""
     with running() as at_work:
         yield at_work
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("saved")
+    judging.lm().model.save_pretrained(place)
+    judging.tokenizer().save_pretrained(place)
+    return place
 
 
 @pytest.fixture

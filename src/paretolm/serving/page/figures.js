@@ -24,11 +24,10 @@ export class Clock {
 }
 
 // One line below an answer. f: the server's figures, with tokens_per_second as measured so far.
-export function line(f) {
-  const told = [`${speed(f.tokens_per_second)} tokens/s`, `first after ${seconds(f.seconds_to_first)}`];
-  if (f.dense_kv_bytes == null) told.push(`cache ${bytes(f.kv_bytes)}`);
-  else told.push(`cache ${bytes(f.kv_bytes)}, ${share(f)}% of the untouched model's`);
-  return told.join(" · ");
+export function line(arm, f) {
+  const told = [`${speed(f.tokens_per_second)} tokens/s`, `first token after ${seconds(f.seconds_to_first)}`];
+  const beside = arm === "without" || f.dense_kv_bytes == null ? "" : `, ${share(f)}% of the untouched model's`;
+  return [...told, `cache ${bytes(f.kv_bytes)}${beside}`].join(" · ");
 }
 
 export class Panel {
@@ -47,7 +46,7 @@ export class Panel {
   fresh() {
     this.measured = false;
     for (const cell of this.root.querySelectorAll("td[data-is]")) cell.textContent = "–";
-    this.root.querySelector("#share").hidden = true;
+    for (const id of ["share", "beside"]) this.root.querySelector(`#${id}`).hidden = true;
   }
 
   cell(arm, what, text, kind = "") {
@@ -63,19 +62,22 @@ export class Panel {
     this.cell(arm, "first", seconds(f.seconds_to_first), kind);
     this.cell(arm, "held", bytes(f.kv_bytes), kind);
     this.cell(arm, "index", f.index_bytes ? bytes(f.index_bytes) : "nothing", kind);
-    this.points[arm].push([tokens, f.kv_bytes]);
+    if (f.index_bytes) this.root.querySelector("#beside").hidden = false;
     if (arm === "without") this.measured = true;
-    else this.beside(f, tokens);
+    else this.compare(f);
+    if (live && f.dense_kv_bytes === this.weighed) return; // the cache is weighed now and then
+    this.weighed = f.dense_kv_bytes;
+    this.points[arm].push([tokens, f.kv_bytes]);
+    if (arm === "with" && f.dense_kv_bytes != null) this.points.without.push([tokens, f.dense_kv_bytes]);
     this.draw();
   }
 
   // What the untouched model would hold, computed, until it is asked itself.
-  beside(f, tokens) {
+  compare(f) {
     if (f.dense_kv_bytes == null) return;
     const bar = this.root.querySelector("#share");
     bar.hidden = false;
     bar.firstElementChild.style.width = `${Math.min(100, share(f))}%`;
-    this.points.without.push([tokens, f.dense_kv_bytes]);
     if (!this.measured) this.cell("without", "held", bytes(f.dense_kv_bytes), "computed");
   }
 

@@ -86,6 +86,7 @@ $("ask").addEventListener("submit", async (event) => {
   const turn = make("article", "turn", make("p", "said you", text), make("div", "answers"));
   const asked = settings(text);
   $("log").append(turn);
+  scroller().scrollTop = scroller().scrollHeight;
   $("say").value = "";
   panel.fresh();
   const answer = await write(turn, served.name, served.arm, asked);
@@ -143,19 +144,26 @@ async function write(turn, model, arm, asked) {
   return text.textContent || null;
 }
 
+// What scrolls: the conversation alone, where there is room for all else.
+function scroller() {
+  return $("log").scrollHeight > $("log").clientHeight ? $("log") : document.scrollingElement;
+}
+
 async function hear(stream, arm, text, cost) {
   const clock = new Clock();
   for await (const { choices, usage, paretolm } of stream) {
-    const near = document.documentElement.scrollHeight - innerHeight - scrollY < 80;
-    text.append(choices[0]?.delta.content ?? "");
+    const end = scroller();
+    const near = end.scrollHeight - end.clientHeight - end.scrollTop < 80;
+    const piece = choices[0]?.delta.content ?? "";
+    text.append(text.textContent ? piece : piece.trimStart());
     if (paretolm) {
       const live = choices.length > 0; // the last chunk has none, and the server's own rate
       const f = live ? { ...paretolm, tokens_per_second: clock.hear(usage.completion_tokens) } : paretolm;
       panel.show(arm, f, usage.total_tokens, live);
-      cost.textContent = line(f);
+      cost.textContent = line(arm, f);
     }
     if (choices[0]?.finish_reason === "stop" && !text.textContent) text.textContent = "(nothing)";
-    if (near) scrollTo(0, document.documentElement.scrollHeight);
+    if (near) end.scrollTop = end.scrollHeight;
   }
 }
 
