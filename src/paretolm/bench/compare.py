@@ -81,7 +81,7 @@ def asked_sure(until_sure: bool, margin: float | None, alpha: float | None) -> S
 
 def run(request: Request, progress: Progress) -> Comparison:
     """`compare` of a request."""
-    started = time.time()
+    started, began = time.time(), time.monotonic()
     check_words(request)
     with Store(request.store_path) as store:
         desk = Desk(request, store, progress)
@@ -94,7 +94,7 @@ def run(request: Request, progress: Progress) -> Comparison:
                 run_id = store.start_run({**asked, "cells": [c.key for c in cells]})
                 desk.measure(cells, table.lines)
             store.finish_run(run_id)
-            return assemble(desk, table, started)
+            return assemble(desk, table, started, began)
         finally:
             desk.close()
 

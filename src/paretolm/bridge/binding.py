@@ -47,6 +47,7 @@ class Binding:
         self.tree: Tensor | None = None
         self.spans: dict[str, tuple[int, int]] = {}
         self.last_step: Step | None = None
+        self.positions = modules.num_positions(self.base, model.config.get_text_config())
         self._own = False
         self._leave = ExitStack()
         self._names = list(inspect.signature(self.base.forward).parameters)
@@ -134,6 +135,7 @@ class Binding:
         assert tokens is not None
         seen = cache.get_seq_length() if cache is not None else 0
         num, device = tokens.shape[1], tokens.device
+        self.check_room(seen + num)
         positions = call.get("position_ids")
         if positions is None:
             positions = torch.arange(seen, seen + num, device=device)[None]
@@ -147,6 +149,14 @@ class Binding:
         if self._own:
             call["position_ids"] = positions.clamp(min=0)
         return Step(ids, positions, self._moment(cache, seen, num), seen, padding, self.spans, self.tree)
+
+    def check_room(self, tokens: int) -> None:
+        """Raises CallError for a text longer than the table of a model that learnt its positions."""
+        if self.positions is not None and tokens > self.positions:
+            raise CallError(
+                f"the text takes {tokens} tokens, and the model has positions for {self.positions}; "
+                "shorten it, or ask for fewer new tokens"
+            )
 
     def _padded(self, mask: Tensor, num: int) -> tuple[Tensor, Tensor]:
         self.check_padding()

@@ -49,6 +49,7 @@ class Generate:
             kwargs.pop("attention_mask", None)
             if "max_length" in kwargs:
                 kwargs["max_length"] -= given.shape[1] - ids.shape[1]
+        self.binding.check_room(ids.shape[1] + max(0, int(kwargs.get("max_new_tokens") or 1) - 1))
         cache, part, port = self.open_request()
         if cache is not None:
             cache.prompt, cache.prompt_length = ids, ids.shape[1]

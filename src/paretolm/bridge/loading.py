@@ -16,10 +16,10 @@ from transformers.utils import logging as hf_logging
 from .. import reference
 from ..errors import ModelError, nearest
 from .config_check import check_config
-from .content import EXPORTED, VARIANT, content_hash, first_line, index_file, read_json, weight_files
+from .content import EXPORTED, VARIANT, content_hash, first_line, read_json
 from .lm import LM
 from .locate import locate
-from .safetensors_check import read_header
+from .weight_check import check_loaded, check_weights
 
 Rebuild = Callable[[Mapping[str, Any]], nn.Module]
 """From the record of a module that a method put in for good to an empty module of that kind."""
@@ -100,15 +100,6 @@ def as_dtype(dtype: str | torch.dtype | None) -> str | torch.dtype:
     return _DTYPES[dtype]
 
 
-def check_weights(directory: Path) -> None:
-    """Headers of all files, and that together they hold what an index promises."""
-    headers = {path.name: read_header(path) for path in weight_files(directory)}
-    index = index_file(directory)
-    for tensor, file in read_json(index)["weight_map"].items() if index else ():
-        if tensor not in headers[file]:
-            raise ModelError(f"{index} promises {tensor} in {file}, which does not hold it; download it again")
-
-
 def _attention(name: str | None, trust_remote_code: bool) -> str | None:
     if name is not None and "/" in name and not trust_remote_code:
         raise ModelError(
@@ -157,13 +148,18 @@ def _load_model(
         if modules and rebuild:
             loader, options = _with_modules(config, modules, rebuild), {**options, "variant": VARIANT}
         model, info = loader.from_pretrained(
-            str(directory), config=config, use_safetensors=True, output_loading_info=True, **options
+            str(directory),
+            config=config,
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # so that they are named, in `check_loaded`
+            **options,
         )
     except ModelError:
         raise
     except Exception as error:  # whatever it raises is about these files
         raise ModelError(f"{directory} cannot be loaded: {first_line(error)}") from error
-    _check_info(directory, info)
+    check_loaded(directory, config, info)
     if modules:
         model.__class__ = loader.__bases__[0]
     return model
@@ -183,13 +179,6 @@ def _with_modules(config: Any, modules: dict[str, dict[str, Any]], rebuild: Rebu
             self.set_submodule(path, rebuild(record))
 
     return type(base.__name__, (base,), {"__init__": init, "__module__": base.__module__})
-
-
-def _check_info(directory: Path, info: Mapping[str, Any]) -> None:
-    missing = sorted(info["missing_keys"])
-    if missing:
-        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-        raise ModelError(f"{directory} lacks the weights {missing[0]}{more}, which would be left to chance")
 
 
 def _check_vocabulary(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase | None, directory: Path) -> None:

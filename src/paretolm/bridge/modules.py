@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,7 @@ from .rope import buffer_name, scaling_name
 
 Undo = Callable[[], None]
 _MISSING = object()
+_POSITIONS = re.compile(r"(?:^|\.)(?:wpe|\w*position\w*)$")
 
 
 def swap_module(model: nn.Module, path: str, new: nn.Module) -> Undo:
@@ -104,3 +106,9 @@ def set_embeddings(model: PreTrainedModel, part: TokensPart) -> Undo:
         config.vocab_size = old_size
 
     return undo
+
+
+def num_positions(base: nn.Module, config: Any) -> int | None:
+    """How many positions a model has learnt vectors for; None where positions are computed."""
+    learnt = any(isinstance(m, nn.Embedding) and _POSITIONS.search(name) for name, m in base.named_modules())
+    return int(config.max_position_embeddings) if learnt and hasattr(config, "max_position_embeddings") else None

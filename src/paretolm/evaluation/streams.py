@@ -93,7 +93,9 @@ def encode(tokenizer: Any, text: str, *, template: bool = False) -> tuple[list[i
 def rendered(document: Document, tokenizer: Any) -> tuple[str, bool]:
     """The text a model should read of a document, and whether a chat template made it."""
     if document.messages and getattr(tokenizer, "chat_template", None):
-        return tokenizer.apply_chat_template(list(document.messages), tokenize=False), True
+        from ..bridge.chat_template import render
+
+        return render(tokenizer, document.messages, answer=False), True
     return document.text, False
 
 

@@ -26,7 +26,7 @@ FAILED, NOT_RUN = "failed", "not run"  # no verdicts
 
 def check(name: str, spot: Spot) -> dict[str, Any]:
     """The record of one paper. What fails or lacks its data fails for the claims that rest on it, and no other."""
-    paper, started = find(name), time.time()
+    paper, started, clock = find(name), time.time(), time.monotonic()
     stages = Stages(spot.progress, name, len(paper.experiments))
     results: dict[Experiment, Outcome | tuple[str, str]] = {}
     took: dict[Experiment, float] = {}
@@ -39,7 +39,7 @@ def check(name: str, spot: Spot) -> dict[str, Any]:
     return _heading(name, paper) | {
         "claims": claims,
         "created": _now(started),
-        "seconds": round(time.time() - started, 1),
+        "seconds": round(time.monotonic() - clock, 1),
     }
 
 

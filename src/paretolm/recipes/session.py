@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..bridge import modules
 from ..bridge.binding import Binding
 from ..bridge.cache import HeldCache
+from ..bridge.chat_template import whole
 from ..bridge.generate import Generate
 from ..bridge.lm import LM
 from ..bridge.parts import LayerParts
@@ -208,15 +209,20 @@ class Session:
         return Generation(new, text, ids.shape[1], self.binding.forwards - before, seconds)
 
     def encode(self, prompt: str | Tensor | Sequence[int]) -> Tensor:
-        """Token ids [1, T] on the model's device. Raises CallError for text without a tokenizer."""
+        """Token ids [1, T] on the model's device. Raises CallError for text without a tokenizer, text that is not
+        whole, and ids that the model does not embed."""
         if isinstance(prompt, str):
             if self.tokenizer is None:
                 raise CallError("this model came without a tokenizer; give token ids instead of text")
-            prompt = self.tokenizer(prompt, return_tensors="pt").input_ids
+            prompt = self.tokenizer(whole(prompt, "the prompt"), return_tensors="pt").input_ids
         ids = prompt if isinstance(prompt, Tensor) else torch.tensor(prompt, dtype=torch.long)
         ids = ids.reshape(1, -1) if ids.dim() == 1 else ids
         if ids.shape[-1] == 0:
             raise CallError("the prompt is empty; give at least one token")
+        rows = self.lm.model.get_input_embeddings().weight.shape[0]
+        if not 0 <= int(ids.min()) <= int(ids.max()) < rows:
+            odd = next(i for i in ids.flatten().tolist() if not 0 <= i < rows)
+            raise CallError(f"the prompt holds the token id {odd}, and the model embeds ids from 0 to {rows - 1}")
         return ids.to(self.lm.model.device)
 
     def reset(self) -> None:

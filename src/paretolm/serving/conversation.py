@@ -27,20 +27,17 @@ def takes_tools(tokenizer: Any) -> bool:
 def prompt_ids(tokenizer: Any, messages: Sequence[Message], tools: Sequence[Any] | None = None) -> Tensor:
     """[1, T] of the messages and the start of the answer, by the model's chat template; a model without one reads them
     as lines of a dialogue. tools: descriptions, as the template takes them. Raises CallError for what the template
-    does not allow."""
+    does not allow, and for one that does not end."""
     import torch
+
+    from ..bridge.chat_template import render, whole
 
     if not has_template(tokenizer):
         if unread := {m["role"] for m in messages} - {"system", *NAMES}:
             raise CallError(f"the model has no chat template, so it reads no message of the role {unread.pop()!r}")
-        ids = tokenizer(as_lines(messages)).input_ids
+        ids = tokenizer(whole(as_lines(messages), "the conversation")).input_ids
     else:
-        try:
-            text = tokenizer.apply_chat_template(
-                list(messages), tools=list(tools) if tools else None, tokenize=False, add_generation_prompt=True
-            )
-        except Exception as error:  # templates are programs of their own, and raise what they like
-            raise CallError(f"the model's chat template refuses these messages: {error}") from None
+        text = render(tokenizer, messages, tools=tools, answer=True)
         ids = tokenizer(text, add_special_tokens=False).input_ids
     return torch.tensor([ids], dtype=torch.long)
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from ...errors import StoreError
 from ...evaluation.rows import Row
+from . import tables
 from .owners import alive, identity
-from .tables import SCHEMA, TABLES
 
 BUSY_MS = 30_000
 SETTLED = ("done", "failed")
@@ -78,22 +78,14 @@ class Store:
 
     def _open(self) -> None:
         self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        tables.check(self._db, self.path)
         self._enter_wal()
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing, a power cut the last items
         self._db.execute("PRAGMA foreign_keys = ON")
         if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not check out")
         with self._writing():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version > SCHEMA:
-                raise StoreError(
-                    f"{self.path} was written by a newer paretolm (format {version}, this one reads {SCHEMA}); "
-                    "upgrade paretolm, or give another --output_path"
-                )
-            if version == 0:
-                for statement in TABLES.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA}")
+            tables.make(self._db, self.path)
 
     def _enter_wal(self) -> None:
         """SQLite does not wait by itself where two processes switch a new file at once."""

@@ -1,5 +1,12 @@
 """The tables of a results file. Another SCHEMA is another format."""
 
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+from ...errors import StoreError
+
 SCHEMA = 1
 TABLES = """
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, request TEXT NOT NULL);
@@ -15,3 +22,25 @@ CREATE TABLE rows (
     FOREIGN KEY (cell, item) REFERENCES items(cell, item) ON DELETE CASCADE) WITHOUT ROWID;
 CREATE TABLE memos (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+
+
+def check(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether the tables are there already. Raises StoreError for a file of a newer version or another program, of
+    which nothing is changed."""
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version > SCHEMA:
+        raise StoreError(
+            f"{path} was written by a newer paretolm (format {version}, this one reads {SCHEMA}); "
+            "upgrade paretolm, or give another --output_path"
+        )
+    if version == 0 and db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
+        raise StoreError(f"{path} is a database of another program; give another --output_path")
+    return bool(version == SCHEMA)
+
+
+def make(db: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables of a new file, inside the caller's transaction. Raises StoreError as `check` does."""
+    if not check(db, path):
+        for statement in TABLES.split(";"):
+            db.execute(statement)
+        db.execute(f"PRAGMA user_version = {SCHEMA}")

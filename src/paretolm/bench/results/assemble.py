@@ -36,8 +36,9 @@ from .types import CellResult, Comparison, Metric, RecipeResult, TaskInfo
 _READ = ("done", "partial")
 
 
-def assemble(desk: Desk, table: Table, started: float) -> Comparison:
-    """What the store holds of the table's cells."""
+def assemble(desk: Desk, table: Table, started: float, began: float) -> Comparison:
+    """What the store holds of the table's cells. started: seconds since the epoch; began: the same moment by the clock
+    that nobody sets."""
     measured = _measured(desk, table)
     cells = _cell_results(desk, table, measured)
     recipes = [
@@ -65,7 +66,7 @@ def assemble(desk: Desk, table: Table, started: float) -> Comparison:
         machine=machine().as_json(),
         versions={**conditions.versions, "paretolm": version("paretolm")},
         created=datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
-        seconds=round(time.time() - started, 3),
+        seconds=round(time.monotonic() - began, 3),
         computed=desk.measured,
         reused=sum(bool(c.key) for c in table.cells) - desk.measured,
         store=str(desk.request.store_path),

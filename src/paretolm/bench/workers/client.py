@@ -16,6 +16,7 @@ import psutil
 
 from ...errors import CellError
 from ...evaluation.isolated import THREAD_VARIABLES, rebuilt
+from .watch import IDLE_S, Watch
 
 DEBUG = "PARETOLM_DEBUG"  # set: tracebacks are shown
 
@@ -39,9 +40,10 @@ class WorkerDied(CellError):
 
 class WorkerClient:
     """A worker process: a module that calls `serve`. Ctrl-C in the terminal reaches only the parent, which then
-    ends it."""
+    ends it. idle_s: a process that is silent and does nothing for so many seconds hangs and is ended."""
 
-    def __init__(self, threads: int, module: str = "paretolm.bench.workers.worker") -> None:
+    def __init__(self, threads: int, module: str = "paretolm.bench.workers.worker", *, idle_s: float = IDLE_S) -> None:
+        self._idle_s = idle_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
             [sys.executable, "-m", module],
@@ -65,17 +67,19 @@ class WorkerClient:
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
-        for event in self._events():
-            match event["event"]:
-                case "end":
-                    return event["result"]
-                case "error":
-                    raise rebuilt(event["error"])
-                case "at":
-                    self._cells = event["cells"]
-                case _:
-                    hear(event)
-        raise self._death()
+        with Watch(self.pid, self._kill, self._idle_s) as watch:
+            for event in self._events():
+                watch.heard()
+                match event["event"]:
+                    case "end":
+                        return event["result"]
+                    case "error":
+                        raise rebuilt(event["error"])
+                    case "at":
+                        self._cells = event["cells"]
+                    case _:
+                        hear(event)
+        raise WorkerDied(watch.why, self._cells) if watch.why else self._death()
 
     def _events(self) -> Iterator[dict[str, Any]]:
         assert self._process.stdout is not None
@@ -95,12 +99,15 @@ class WorkerClient:
 
     def close(self) -> None:
         """Ends the process and its children, at once."""
+        self._kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout, self._stderr):
+            with suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]
+
+    def _kill(self) -> None:
         if self._process.poll() is None:
             with suppress(psutil.Error):
                 for child in psutil.Process(self._process.pid).children(recursive=True):
                     child.kill()
             self._process.kill()
-        self._process.wait()
-        for stream in (self._process.stdin, self._process.stdout, self._stderr):
-            with suppress(BrokenPipeError):
-                stream.close()  # type: ignore[union-attr]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 from ...errors import CellError
@@ -29,17 +30,23 @@ class Crew:
         self.size, self.threads = size, threads
         self._opening, self._hear = opening, hear
         self._workers: list[WorkerClient | None] = [None] * size
+        self._stopping = Event()  # no worker is started any more
         self.facts: dict[str, Any] = {}
 
     def close(self) -> None:
-        """Ends all workers at once; they can be started again."""
-        for number in range(self.size):
-            self._drop(number)
+        """Ends all workers at once, also where Ctrl-C comes again meanwhile; they can be started again."""
+        try:
+            for number in range(self.size):
+                self._drop(number)
+        except KeyboardInterrupt:
+            self.close()
+            raise
 
     def _drop(self, number: int) -> None:
-        worker, self._workers[number] = self._workers[number], None
+        worker = self._workers[number]
         if worker is not None:
             worker.close()
+            self._workers[number] = None
 
     def open(self, number: int = 0) -> dict[str, Any]:
         """Starts a worker unless it is there; what it says of the model."""
@@ -47,6 +54,9 @@ class Crew:
             self._hear({"event": "note", "text": "loading the model"})
             worker = WorkerClient(self.threads)
             self._workers[number] = worker
+            if self._stopping.is_set():
+                self._drop(number)
+                raise CellError("the comparison was stopped")
             try:
                 self.facts = worker.ask(do="open", threads=self.threads, **self._opening)
             except WorkerDied as death:
@@ -64,23 +74,28 @@ class Crew:
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
             waiting.put(job)
-        with ThreadPoolExecutor(self.size) as pool:
-            try:
-                shifts = [pool.submit(self._shift, n, waiting, common) for n in range(min(self.size, len(jobs)))]
-                return {key: why for shift in shifts for key, why in shift.result().items()}
-            except BaseException:
-                self.close()  # what others are busy with ends with them
-                raise
+        try:
+            with ThreadPoolExecutor(self.size) as pool:
+                try:
+                    shifts = [pool.submit(self._shift, n, waiting, common) for n in range(min(self.size, len(jobs)))]
+                    return {key: why for shift in shifts for key, why in shift.result().items()}
+                except BaseException:
+                    self._stopping.set()  # else a shift whose worker is gone would go on with a new one
+                    self.close()  # what others are busy with ends with them
+                    raise
+        finally:
+            self._stopping.clear()
 
     def _shift(self, number: int, waiting: queue.SimpleQueue[Job], common: Mapping[str, Any]) -> dict[str, str]:
         died: dict[str, str] = {}
-        while True:
+        while not self._stopping.is_set():
             try:
                 job = waiting.get_nowait()
             except queue.Empty:
-                return died
+                break
             try:
                 self.ask(number, do="measure", cells=list(job), **common)
             except WorkerDied as death:
                 self._drop(number)
                 died |= dict.fromkeys(death.cells or [cell["key"] for cell in job], str(death))
+        return died
