@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from paretolm.contracts import (
     Artifact,
@@ -34,7 +35,6 @@ from ._cells import densities, entries, grouped_top, sizes
 from ._distil import learn, mixed, scale, weighted
 from ._estimator import ZOOM, Past, Shape, decode, of_layer, parameters, see
 
-ROWS = 256  # queries that are read together
 BREAKS = frozenset({Need.PADDING, Need.ROLLBACK, Need.TREE, Need.FULL_SCORES})
 
 
@@ -86,14 +86,13 @@ class Sea:
         return mixed(read, seen.mean, (scales[0], scales[1])).to(queries.dtype)
 
     def _read(self, queries: Tensor, held: Held, mask: Tensor, scaling: float) -> Tensor:
-        """[B, Hq, Q, Dv] float32; many queries multiply what they do not read too, some of them at a time."""
+        """[B, Hq, Q, Dv] float32; many queries multiply what they do not read too."""
         if queries.shape[2] == 1:
             return read_one(queries, held, mask, scaling)
-        keys, values, parts = held.keys(), held.values(), []
-        for start in range(0, queries.shape[2], ROWS):
-            rows = slice(start, start + ROWS)
-            parts.append(weighted(probabilities(queries[:, :, rows], keys, scaling, mask[:, :, rows]), values))
-        return torch.cat(parts, dim=2)
+        keys, values = (x.float() for x in (held.keys(), held.values()))
+        return functional.scaled_dot_product_attention(
+            queries.float(), keys, values, attn_mask=mask, scale=scaling, enable_gqa=True
+        )
 
     def tensors(self) -> Iterable[Tensor]:
         yield from self.weights.values()

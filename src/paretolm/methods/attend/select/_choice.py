@@ -77,4 +77,4 @@ def attention(queries: Tensor, keys: Tensor, seen: Tensor) -> Tensor:
 def count_unread(ctx: OpenContext, mask: Tensor, own: Tensor) -> None:
     """Counts the entries before a query that it does not read, over all heads of the mask, which is causal."""
     rows = mask.shape[0] * mask.shape[1]
-    ctx.count("entries_unread", rows * int((own + 1).sum()) - int(mask.sum()))
+    ctx.count("entries_unread", rows * int((own + 1).sum()) - int(mask.count_nonzero()))
