@@ -87,11 +87,15 @@ class _Papers(TyperGroup):
         found = super().get_params(ctx)
         return [p for p in found if p.param_type_name != "argument"] if ctx.meta.get(__name__) else found
 
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Without what would ask for a command."""
+        return super().collect_usage_pieces(ctx)[:-1]
+
     def _named(self, args: list[str]) -> bool:
         return bool(args) and args[0] in self.commands
 
 
-app = typer.Typer(cls=_Papers, subcommand_metavar="")
+app = typer.Typer(cls=_Papers)
 
 
 @app.callback(invoke_without_command=True)
