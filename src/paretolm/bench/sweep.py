@@ -13,7 +13,7 @@ from ..recipes.source import MethodInfo
 if TYPE_CHECKING:
     from ..contracts import Budget
 
-RECALL_ITEMS = 6  # of each depth
+RECALL_ITEMS = 4  # of each depth
 STREAMS = 6
 
 
