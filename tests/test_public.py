@@ -19,6 +19,7 @@ def test_public_names_are_pinned():
         "compare",
         "load",
         "recipe",
+        "tune",
     ]
     assert set(paretolm.__all__) <= set(dir(paretolm))
 

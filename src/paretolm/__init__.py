@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .bench.compare import compare
+    from .bench.tune.tune import tune
     from .bridge.lm import LM
     from .errors import ParetoError, RunError, UserError
     from .recipes.convert import load
     from .recipes.recipe import Recipe, recipe
     from .recipes.session import Session
 
-__all__ = ["LM", "ParetoError", "Recipe", "RunError", "Session", "UserError", "compare", "load", "recipe"]
+__all__ = ["LM", "ParetoError", "Recipe", "RunError", "Session", "UserError", "compare", "load", "recipe", "tune"]
 
 _WHERE = {
     "LM": ("bridge.lm", "LM"),
@@ -33,6 +34,7 @@ _WHERE = {
     "compare": ("bench.compare", "compare"),
     "load": ("recipes.convert", "load"),
     "recipe": ("recipes.recipe", "recipe"),
+    "tune": ("bench.tune.tune", "tune"),
 }
 
 

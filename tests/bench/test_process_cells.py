@@ -91,7 +91,7 @@ def test_speed_is_asked_with_the_conditions_of_the_call(desk: Desk, monkeypatch:
         return speed_cell()
 
     monkeypatch.setattr(process_cells, "measure_speed", noted)
-    items = measure_process_cell(desk, "speed", "h2o")
+    items = measure_process_cell(desk, "speed", "h2o", 64)
     assert asked["args"] == ("m", "h2o", list(range(16)), list(range(16, 64)))
     assert (asked["threads"], asked["load_options"]["device"], asked["repeats"]) == (1, "cpu", 5)
     assert [i.item for i in items] == [f"repeat-{i}" for i in range(5)]
@@ -100,7 +100,7 @@ def test_speed_is_asked_with_the_conditions_of_the_call(desk: Desk, monkeypatch:
 
 
 def test_the_median_and_its_interval(desk: Desk) -> None:
-    metric = speed_metric(measure_process_cell(desk, "speed", "h2o"))
+    metric = speed_metric(measure_process_cell(desk, "speed", "h2o", 64))
     assert metric is not None
     e = metric.estimate
     assert (e.value, e.low, e.high, e.unit, e.num_items) == (1.2, 1.0, 1.4, "ratio", 5)
@@ -109,7 +109,7 @@ def test_the_median_and_its_interval(desk: Desk) -> None:
 
 
 def test_the_ideal_time_stands_beside_the_measured_one(desk: Desk) -> None:
-    items = measure_process_cell(desk, "speed", "h2o")
+    items = measure_process_cell(desk, "speed", "h2o", 64)
     assert runtime(items) == Runtime(0.5, 0.01)
     slower = [replace(i, facts={"seconds_of": {"dense": (0.8, 0.02)}}) for i in items[:1]]
     assert dense_runtime([items, slower, items]) == Runtime(0.6, 0.02)
@@ -121,7 +121,7 @@ def test_a_speed_that_cannot_be_true_is_not_given(desk: Desk, monkeypatch: pytes
     cell = speed_cell()
     cell.flags = [why]
     monkeypatch.setattr(process_cells, "measure_speed", lambda *_, **__: cell)
-    items = measure_process_cell(desk, "speed", "h2o")
+    items = measure_process_cell(desk, "speed", "h2o", 64)
     assert flags(items) == (why,)
     assert speed_metric(items) is None
     assert runtime(items) is None
@@ -129,7 +129,7 @@ def test_a_speed_that_cannot_be_true_is_not_given(desk: Desk, monkeypatch: pytes
 
 
 def test_memory_says_what_was_held_and_what_was_foretold(desk: Desk) -> None:
-    items = measure_process_cell(desk, "memory", "h2o")
+    items = measure_process_cell(desk, "memory", "h2o", 64)
     assert memory_medians(items) == {"steady_kv_bytes": 4096.0}
     cell = Measured(Cell("h2o", "memory", "k", "memory"), CellRecord("k", "done", {}), items)
     found = held({"memory": cell}, {"memory": cell})
@@ -138,7 +138,7 @@ def test_memory_says_what_was_held_and_what_was_foretold(desk: Desk) -> None:
 
 
 def test_the_ledger_keeps_what_was_foretold_and_by_how_much_it_is_off(desk: Desk) -> None:
-    assert ledger(measure_process_cell(desk, "memory", "h2o")) == (
+    assert ledger(measure_process_cell(desk, "memory", "h2o", 64)) == (
         Booked("weights", 9e6, 9.1e6, 9.2e6, -1e5),
         Booked("cache", 4000.0, 3900.0, 4100.0, 0),
         Booked("unexplained", 96.0),

@@ -165,9 +165,9 @@ class Desk:
 
     # --- measuring ---
 
-    def measure(self, cells: Sequence[Cell], lines: Mapping[str, str]) -> None:
-        """Measures what is not settled yet. lines: recipe as typed -> full."""
-        self.docket = Docket(self.request.sure, self.store, cells)
+    def measure(self, cells: Sequence[Cell], lines: Mapping[str, str], docket: Docket | None = None) -> None:
+        """Measures what is not settled yet. lines: recipe as typed -> full; docket: what is open, where not all is."""
+        self.docket = docket or Docket(self.request.sure, self.store, cells)
         self.store.plan({c.key: self._record(c, lines[c.recipe]) for c in cells})
         self._dense = {c.task: c.key for c in cells if c.recipe == DENSE and c.kind == "quality"}
         todo = self._open_cells(cells)
@@ -208,6 +208,7 @@ class Desk:
             died = self.crew.measure(
                 side_by_side,
                 sure=rules,
+                only=self.docket.only,
                 dense=self._dense,
                 store=str(request.store_path.resolve()),
                 seed=request.seed,
@@ -220,11 +221,12 @@ class Desk:
         return {key for key, record in states.items() if record.state == "broken"}
 
     def _measure_process(self, cell: Cell, lines: Mapping[str, str]) -> set[str]:
+        assert cell.inputs is not None
         if not self.store.claim([cell.key]):
             return set()
         self.progress.note(f"{cell.recipe}: {cell.kind}, nothing else runs meanwhile")
         try:
-            items = measure_process_cell(self, cell.kind, lines[cell.recipe])
+            items = measure_process_cell(self, cell.kind, lines[cell.recipe], cell.inputs.params["length"])
         except ParetoError as error:
             self._break(cell.key, " ".join(str(error).split()), again=not isinstance(error, UserError))
             return {cell.key}
@@ -247,6 +249,15 @@ class Desk:
 
     def _waiting(self) -> None:
         self.progress.note("another paretolm is measuring on this machine; waiting for it to end")
+
+    def ask_once(self, what: str, text: str, **request: Any) -> Any:
+        """What a worker answers to `do=what`, kept under text, and asked for where it is not known."""
+        key = self._key(what, text)
+        known = self.store.recall(key)
+        if known is None:
+            known = self.crew.ask(do=what, **request)
+            self.store.remember(key, known)
+        return known
 
     # --- what processes need ---
 

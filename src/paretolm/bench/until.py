@@ -50,6 +50,7 @@ class Docket:
 
     def __init__(self, sure: Sure | None, store: Store, cells: Sequence[Cell]) -> None:
         self.sure, self.store = sure or Sure(), store
+        self.only: Mapping[str, Sequence[str]] = {}  # task -> items that are wanted, where not all are
         self.lost: set[str] = set()
         self._families = {f.dense.task: f for f in _families(cells)} if sure else {}
         self._code = {name: file_hash(PACKAGE / name) for name in _DECIDING}

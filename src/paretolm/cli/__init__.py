@@ -23,8 +23,8 @@ def verbs() -> list[str]:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Runs one command and exits: 0 done, 1 the work failed or some cells did, 2 a mistake in the call, 130 stopped,
-    141 nobody reads on."""
+    """Runs one command and exits: 0 done, 1 the work failed or some cells did, 2 a mistake in the call, 3 no recipe is
+    within the limits, 130 stopped, 141 nobody reads on."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
         _app(arguments)(arguments, prog_name="paretolm")

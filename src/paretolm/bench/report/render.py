@@ -18,8 +18,12 @@ _ASSETS = files(__package__) / "assets"
 
 
 def write(comparison: Comparison, path: Path) -> None:
-    """Writes the report in one step: a reader never finds half a file."""
-    page = render(comparison)
+    """Writes the report in one step. Raises StoreError."""
+    put(render(comparison), path, "--report")
+
+
+def put(page: str, path: Path, option: str) -> None:
+    """Writes a file in one step: a reader never finds half of one. Raises StoreError, which names the option."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
@@ -27,7 +31,8 @@ def write(comparison: Comparison, path: Path) -> None:
         os.chmod(part.name, 0o644)
         os.replace(part.name, path)
     except OSError as error:
-        raise StoreError(f"the report cannot be written to {path} ({error.strerror}); give another --report") from error
+        what = "report" if option == "--report" else "file"
+        raise StoreError(f"the {what} cannot be written to {path} ({error.strerror}); give another {option}") from error
 
 
 _FILTERS = ("size", "number", "signed", "interval", "decision", "few", "predicted", "digits", "runtime", "seconds")

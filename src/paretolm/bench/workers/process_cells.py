@@ -21,9 +21,9 @@ LONGEST = 2048
 TIMEOUT_S = 900.0
 
 
-def process_facts(line: str, model: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """As facts.task_facts gives them of a task."""
-    length = min(int(model["trained_length"]), LONGEST)
+def process_facts(line: str, model: Mapping[str, Any], threads: int, length: int | None = None) -> dict[str, Any]:
+    """As facts.task_facts gives them of a task. length: tokens; by itself the trained length, LONGEST at most."""
+    length = length or min(int(model["trained_length"]), LONGEST)
     params: dict[str, Any] = {"length": length, "decoded": DECODED, "threads": threads}
     if line == SPEED:
         params["repeats"] = REPEATS
@@ -46,9 +46,8 @@ def process_facts(line: str, model: Mapping[str, Any], threads: int) -> dict[str
     }
 
 
-def measure_process_cell(desk: Desk, kind: str, recipe: str) -> list[Scored]:
-    """One item a repeat. Raises CellError where the process fails."""
-    length = min(int(desk.model["trained_length"]), LONGEST)
+def measure_process_cell(desk: Desk, kind: str, recipe: str, length: int) -> list[Scored]:
+    """One item a repeat. length: tokens. Raises CellError where the process fails."""
     options: dict[str, Any] = {
         "threads": desk.threads,
         "timeout_s": TIMEOUT_S,

@@ -77,6 +77,19 @@ class Worker:
         stream = build(self.source, self.lm, count, 1, per_document=count, seed=seed, shrink=True)[0]
         return [int(i) for i in stream.ids[0]]
 
+    def do_order(self, task: str, seed: int, limit: int | None) -> list[str]:
+        """Names of a task's items in the order in which they are scored."""
+        from .arm import in_order
+        from .facts import parse_task
+
+        parsed = parse_task(task, seed)
+        return [item.id for item in in_order(parsed.items(self.source, self.lm), parsed.seed, limit)]
+
+    def do_foresee(self, recipes: Sequence[str], tokens: int) -> list[dict[str, Any]]:
+        from .foreseen import foresee
+
+        return [foresee(self.lm, self.source, line, tokens) for line in recipes]
+
     def do_measure(
         self,
         store: str,
@@ -86,10 +99,12 @@ class Worker:
         limit: int | None,
         sure: Mapping[str, Mapping[str, Any]] | None = None,
         dense: Mapping[str, str] | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """cells: key, recipe and task lines. Finished ones are in the store when this answers. sure: the rule by which
         a task's recipes are decided, for tasks where that ends the scoring; their cells say where a decision is kept.
-        dense: task -> key of the untouched model's cell, which the judge checks itself against.
+        dense: task -> key of the untouched model's cell, which the judge checks itself against. only: task -> the items
+        that are scored now, where not all are.
         """
         from ..records.store import Store
 
@@ -98,9 +113,8 @@ class Worker:
             by_task.setdefault(cell["task"], []).append(cell)
         with Store(Path(store)) as opened:
             for line, mine in by_task.items():
-                self._measure_task(
-                    opened, line, mine, seed, chunk, limit, (sure or {}).get(line), (dense or {}).get(line)
-                )
+                told = (sure or {}).get(line), (dense or {}).get(line), (only or {}).get(line)
+                self._measure_task(opened, line, mine, seed, chunk, limit, *told)
 
     def _measure_task(
         self,
@@ -112,6 +126,7 @@ class Worker:
         limit: int | None,
         rule: Mapping[str, Any] | None,
         dense: str | None,
+        only: Sequence[str] | None,
     ) -> None:
         from .arm import in_order, reason
         from .audit import Auditor
@@ -139,6 +154,7 @@ class Worker:
         if referee and referee.drop({c["key"] for c in mine} - {arm.key for arm in arms}):
             referee = None
         order, text = referee.items if referee else items, self.source.data_hash
+        order = order if only is None else [item for item in order if item.id in set(only)]
         fed = {one.item: seen for one in store.items(dense) if (seen := one.facts.get("fed"))} if dense else {}
         TaskRun(self.lm, task, order, arms, store, self.tell, seed, chunk, referee, audit, text, fed).run()
 
