@@ -27,7 +27,7 @@ FLAGS = (
     "--disable-sync",
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE localhost , EXCLUDE 127.0.0.1",
 )
-PATIENCE_MS = 30_000  # machines that test may be busy
+PATIENCE_MS = 120_000  # machines that test may be busy
 
 
 @pytest.fixture(scope="module")  # while playwright lives there is a running loop in this thread, so no longer
@@ -39,7 +39,7 @@ def chromium() -> Iterator[Browser]:
         found = next(filter(None, map(shutil.which, NAMES)), own if Path(own).exists() else None)
         if found is None:
             pytest.skip(f"no browser: none of {', '.join(NAMES)} is here, nor playwright's own")
-        with playwright.chromium.launch(executable_path=found, args=FLAGS, timeout=4 * PATIENCE_MS) as launched:
+        with playwright.chromium.launch(executable_path=found, args=FLAGS, timeout=PATIENCE_MS) as launched:
             yield launched
 
 
