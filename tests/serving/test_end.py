@@ -12,13 +12,10 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
-
-from tests.evaluation import judging
 
 from .conftest import NAME, Running, running
 
@@ -149,14 +146,6 @@ def process(*arguments: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
         finally:
             if ran.poll() is None:
                 ran.kill()
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("saved")
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
-    return place
 
 
 def test_sigterm_lets_what_runs_end_and_takes_nothing_new(saved, in_threads):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +45,11 @@ Texts = Annotated[int, typer.Option("--max-texts", min=1, help="Answers of one r
 Body = Annotated[int, typer.Option("--max-body-bytes", min=1, help="Of one request.")]
 Seconds = Annotated[float, typer.Option("--max-seconds", min=0.1, help="Of one request, its waiting included.")]
 Drain = Annotated[float, typer.Option("--drain-seconds", min=1, help="For what still runs when the server ends.")]
+Connections = Annotated[int, typer.Option("--max-connections", min=1, help="At a time; others are sent away.")]
+Patience = Annotated[
+    float,
+    typer.Option("--patience-seconds", min=0.1, help="For a client to send a head or a body, or to go on reading."),
+]
 
 
 def command(
@@ -63,6 +68,8 @@ def command(
     max_body_bytes: Body = 1 << 20,
     max_seconds: Seconds = 300.0,
     drain_seconds: Drain = 30.0,
+    max_connections: Connections = 512,
+    patience_seconds: Patience = 30.0,
     device: Device = "cpu",
     dtype: Dtype = None,
     attention: Attention = None,
@@ -75,22 +82,27 @@ def command(
     from ..recipes.convert import load
     from ..recipes.recipe import Recipe
     from ..serving.limits import Limits
-    from ..serving.measured import check_measured
     from ..serving.server import listen
 
     keys, hosts = _doors(host, api_key, allowed_host)
-    asked = Recipe.parse(recipe)
-    if not unmeasured:
-        check_measured(model, asked, results)
+    asked, known = Recipe.parse(recipe), None if unmeasured else results
+    _check(model, asked, known)
     with listen(host, port) as place:
         lm = load(model, recipe or None, **options(device, dtype, attention))
-        if not recipe and not unmeasured:
-            check_measured(model, Recipe.parse(lm.recipe_left), results)
-        length = max_model_len or lm.view.trained_length
-        limits = Limits(
-            length, max_body_bytes, texts=max_texts, waiting=max_waiting, seconds=max_seconds, drain=drain_seconds
-        )
+        if not recipe:
+            _check(model, Recipe.parse(lm.recipe_left), known)
+        limits = Limits(max_model_len or lm.view.trained_length, max_body_bytes, texts=max_texts, waiting=max_waiting)
+        limits = replace(limits, seconds=max_seconds, drain=drain_seconds)
+        limits = replace(limits, connections=max_connections, patience=patience_seconds)
         _serve(lm, asked, Door(place, host, keys, hosts), served_model_name or model, limits)
+
+
+def _check(model: str, recipe: Recipe, results: Path | None) -> None:
+    """Raises UserError for a recipe without a row in results; None asks for none."""
+    from ..serving.measured import check_measured
+
+    if results is not None:
+        check_measured(model, recipe, results)
 
 
 @dataclass(frozen=True)

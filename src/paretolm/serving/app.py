@@ -27,6 +27,7 @@ from .guard import CLIENT, Guard, refused
 from .limits import Limits
 from .metrics import Metrics
 from .models import Models
+from .openapi import describe
 from .page import routes as page
 from .refusal import Refusal
 from .writer import Event
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
     from ..recipes.session import Session
 
 _POLL_S = 0.2  # how often a silent client is looked after
-_BODY_S = 30.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,7 @@ class App:
             Route("/v1/models/{name:path}", self.model),
             Route("/health", self.health),
             Route("/metrics", self.show_metrics),
+            Route("/openapi.json", self.description),
             *page(),
         ]
 
@@ -123,6 +124,9 @@ class App:
     async def show_metrics(self, _: Request) -> Response:
         return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
+    async def description(self, _: Request) -> Response:
+        return JSONResponse(describe(list(self.hosted.fingerprints), self.limits, bool(self.served.keys)))
+
     def _model(self, name: str) -> dict[str, Any]:
         facts = {"id": name, "object": "model", "created": self._began, "owned_by": "paretolm"}
         return {**facts, "max_model_len": self.limits.tokens, **self.hosted.about(name)}
@@ -156,14 +160,14 @@ class App:
             raise Refusal("the body must be sent as Content-Type: application/json", 415)
         most, parts, size = self.limits.body_bytes, [], 0
         try:
-            async with asyncio.timeout(_BODY_S):
+            async with asyncio.timeout(self.limits.patience):
                 async for part in request.stream():
                     size += len(part)
                     if size > most:
                         raise Refusal(f"the body is longer than {most} bytes", 413)
                     parts.append(part)
         except TimeoutError:
-            raise Refusal(f"the body did not arrive within {_BODY_S:g} s", 408) from None
+            raise Refusal(f"the body did not arrive within {self.limits.patience:g} s", 408) from None
         return b"".join(parts)
 
     async def _heard(self, request: Request, job: Job) -> AsyncIterator[Event]:
@@ -246,7 +250,9 @@ async def _http(request: Request, error: Exception) -> Response:
     """No such path, or not this method."""
     assert isinstance(error, HTTPException)
     what = f"there is no {request.method} {request.url.path[:80]} here"
-    return refused(Refusal(f"{what}; see /v1/models, /v1/completions, /v1/chat/completions", error.status_code))
+    answer = refused(Refusal(f"{what}; see /openapi.json", error.status_code))
+    answer.headers.update(error.headers or {})  # which methods there are
+    return answer
 
 
 async def _failed(_: Request, error: Exception) -> Response:

@@ -5,35 +5,20 @@ from __future__ import annotations
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import CallError
 from . import conversation
-from .fields import Fields, wrong
+from .fields import Fields, Table, wrong
 from .limits import Limits
 from .refusal import Refusal
+from .requests import ROLES, STREAM_OPTIONS, chat_fields, completion_fields
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 CHAT, COMPLETION = "chat.completion", "text_completion"
-_IGNORED = ("user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key", "parallel_tool_calls")
-_REFUSED: dict[str, tuple[Any, ...]] = {
-    "frequency_penalty": (0,),
-    "presence_penalty": (0,),
-    "logit_bias": ({},),
-    "suffix": ("",),
-    "best_of": (1,),
-    "response_format": ({"type": "text"},),
-    "functions": ([],),
-    "function_call": ("none",),
-    "modalities": (["text"],),
-    "audio": (),
-    "reasoning_effort": ("none",),
-    "web_search_options": (),
-}
-_MOST_LOGPROBS = 20
-_LONGEST = 1 << 31  # tokens
 _COLD = 1e-4  # below it there is one choice, and numbers overflow
 
 
@@ -72,35 +57,44 @@ class Reader:
     limits: Limits
     positions: int | None = None
 
+    @cached_property
+    def completion_fields(self) -> Table:
+        return completion_fields([self.name], self.limits)
+
+    @cached_property
+    def chat_fields(self) -> Table:
+        return chat_fields([self.name], self.limits)
+
     def completion(self, body: Mapping[str, Any]) -> Asked:
-        fields = self._begin(body)
+        """Raises Refusal."""
+        fields = self._begin(body, self.completion_fields)
         prompts = self._prompts(fields.take("prompt"))
-        top = fields.whole("logprobs", None, 0, _MOST_LOGPROBS)
-        echo = fields.flag("echo")
+        top = fields.take("logprobs")
+        echo = fields.take("echo")
         if echo and top is not None:
             raise Refusal("echo goes without logprobs here; ask for one of them", param="logprobs")
         heads = tuple(self.tokenizer.decode(p[0], skip_special_tokens=True) for p in prompts) if echo else ()
-        most = fields.whole("max_tokens", 16, 1, _LONGEST) or 16
-        return self._asked(fields, COMPLETION, prompts, most, top, (), heads)
+        return self._asked(fields, COMPLETION, prompts, fields.take("max_tokens"), top, (), heads)
 
     def chat(self, body: Mapping[str, Any]) -> Asked:
-        fields = self._begin(body)
+        """Raises Refusal."""
+        fields = self._begin(body, self.chat_fields)
         messages = _messages(fields.take("messages"))
         tools = self._tools(fields)
-        shown = fields.whole("top_logprobs", None, 0, _MOST_LOGPROBS)
-        top = (shown or 0) if fields.flag("logprobs") else None
+        shown = fields.take("top_logprobs")
+        top = (shown or 0) if fields.take("logprobs") else None
         if shown is not None and top is None:
             raise Refusal("top_logprobs needs logprobs: true", param="top_logprobs")
-        older = fields.whole("max_tokens", None, 1, _LONGEST)
-        most = fields.whole("max_completion_tokens", older, 1, _LONGEST)
+        older, newer = fields.take("max_tokens"), fields.take("max_completion_tokens")
+        most = older if newer is None else newer
         try:
             prompt = conversation.prompt_ids(self.tokenizer, messages, tools)
         except CallError as error:
             raise Refusal(str(error), param="messages") from None
         return self._asked(fields, CHAT, (prompt,), most, top, tuple(conversation.stops(self.tokenizer)))
 
-    def _begin(self, body: Mapping[str, Any]) -> Fields:
-        fields = Fields(body)
+    def _begin(self, body: Mapping[str, Any], table: Table) -> Fields:
+        fields = Fields(body, table)
         model = fields.take("model")
         if model != self.name:
             what = "model is missing" if model is None else f"there is no model {str(model)[:80]!r} here"
@@ -108,8 +102,7 @@ class Reader:
             raise Refusal(
                 f"{what}; this server has {self.name!r}", 400 if model is None else 404, param="model", code=code
             )
-        fields.ignore(_IGNORED)
-        fields.refuse(_REFUSED)
+        fields.check()
         return fields
 
     def _asked(
@@ -123,8 +116,7 @@ class Reader:
         heads: tuple[str, ...] = (),
     ) -> Asked:
         """most: new tokens as asked; None takes what is left."""
-        n = fields.whole("n", 1, 1) or 1
-        stream = fields.flag("stream")
+        n, stream = fields.take("n"), fields.take("stream")
         asked = Asked(
             self.name,
             kind,
@@ -141,7 +133,6 @@ class Reader:
         )
         if asked.texts > self.limits.texts:
             raise Refusal(f"{asked.texts} texts were asked for; a request may have {self.limits.texts}", param="n")
-        fields.end()
         return asked
 
     def _room(self, prompts: tuple[Tensor, ...], most: int | None) -> int:
@@ -185,13 +176,13 @@ class Reader:
         return ids
 
     def _tools(self, fields: Fields) -> list[Any] | None:
-        tools, choice = fields.take("tools"), fields.take("tool_choice", "auto")
-        if choice not in ("auto", "none"):
+        tools, choice = fields.take("tools"), fields.take("tool_choice")
+        if choice not in (None, "auto", "none"):
             raise Refusal("tool_choice is 'auto' or 'none' here: the model is shown the tools, not made to use one")
+        if tools is not None and (not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools)):
+            raise wrong("tools", tools, "a list of objects")
         if not tools or choice == "none":
             return None
-        if not isinstance(tools, list) or not all(isinstance(t, dict) for t in tools):
-            raise wrong("tools", tools, "a list of objects")
         if not conversation.takes_tools(self.tokenizer):
             raise Refusal(f"the chat template of {self.name} has no place for tools; leave tools out", param="tools")
         return tools
@@ -199,13 +190,12 @@ class Reader:
 
 def _sampling(fields: Fields) -> dict[str, Any]:
     """For transformers' generate; OpenAI's defaults, not those saved with the model."""
-    temperature = fields.number("temperature", 1.0, 0, 2)
-    top_p = fields.number("top_p", 1.0, 0, 1)
+    temperature, top_p = fields.take("temperature"), fields.take("top_p")
     return {"do_sample": True, "temperature": temperature, "top_p": top_p, "top_k": 0} if temperature >= _COLD else {}
 
 
 def _seed(fields: Fields) -> int:
-    seed = fields.whole("seed", None, -(1 << 63), (1 << 63) - 1)
+    seed = fields.take("seed")
     return secrets.randbits(62) if seed is None else seed
 
 
@@ -215,8 +205,10 @@ def _usage(options: Any, stream: bool) -> tuple[bool, bool]:
         return False, False
     if not isinstance(options, dict) or not stream:
         raise Refusal("stream_options is an object, and goes with stream: true", param="stream_options")
-    last = bool(options.get("include_usage"))
-    return last, last and bool(options.get("continuous_usage_stats"))
+    told = Fields(options, STREAM_OPTIONS)
+    told.check()
+    last = told.take("include_usage")
+    return last, last and told.take("continuous_usage_stats")
 
 
 def _messages(value: Any) -> list[dict[str, Any]]:
@@ -228,14 +220,15 @@ def _messages(value: Any) -> list[dict[str, Any]]:
 def _message(value: Any, number: int) -> dict[str, Any]:
     """With plain text as its content. Raises Refusal."""
     place = f"messages[{number}]"
-    if not isinstance(value, dict) or value.get("role") not in ("system", "developer", "user", "assistant", "tool"):
+    if not isinstance(value, dict) or value.get("role") not in ROLES:
         raise wrong(place, value, "an object with a role: system, user, assistant or tool")
     content = value.get("content")
     if isinstance(content, list):
         if not all(isinstance(p, dict) and p.get("type") == "text" and isinstance(p.get("text"), str) for p in content):
             raise wrong(f"{place}.content", content, "text; images and sounds are not read here")
         content = "".join(p["text"] for p in content)
-    if content is None and value.get("tool_calls"):
+    calls = value.get("tool_calls")
+    if content is None and calls and isinstance(calls, list):
         content = ""
     if not isinstance(content, str):
         raise wrong(f"{place}.content", content, "text")

@@ -1,13 +1,16 @@
-"""Fields of a JSON request: each is looked at once, and what nobody looked at is an error."""
+"""Fields of a JSON request: one table says how they are read, what they may be, and which there are."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from ..errors import close_to
 from .refusal import Refusal
+
+Json = dict[str, Any]
 
 
 def read_json(body: bytes) -> Mapping[str, Any]:
@@ -26,57 +29,132 @@ def _refuse(word: str) -> None:
     raise ValueError(f"{word} is not a number")
 
 
-class Fields:
-    """A request's fields; null is the same as absent."""
+class Kind(Protocol):
+    """What a field may be: how its value is read, and how that is told in JSON Schema."""
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
-        self._left = {name: value for name, value in body.items() if value is not None}
-        self._known: set[str] = set()
+    def read(self, name: str, value: Any) -> Any:
+        """value: None where the field is absent or null. Raises Refusal."""
 
-    def take(self, name: str, default: Any = None) -> Any:
-        self._known.add(name)
-        return self._left.pop(name, default)
+    @property
+    def schema(self) -> Json: ...
 
-    def whole(self, name: str, default: int | None, low: int, high: int | None = None) -> int | None:
-        value = self.take(name, default)
+
+@dataclass(frozen=True)
+class Whole:
+    """A whole number from low to high."""
+
+    low: int
+    high: int | None = None
+    default: int | None = None
+
+    def read(self, name: str, value: Any) -> int | None:
         if value is None:
-            return None
-        if isinstance(value, bool) or not isinstance(value, int) or value < low or (high is not None and value > high):
-            raise wrong(name, value, _between("a whole number", low, high))
+            return self.default
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # JSON makes no difference between 1.0 and 1
+        if type(value) is not int or value < self.low or (self.high is not None and value > self.high):
+            raise wrong(name, value, _between("a whole number", self.low, self.high))
         return value
 
-    def number(self, name: str, default: float, low: float, high: float | None = None) -> float:
-        value = self.take(name, default)
-        fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= low
-        if not fits or (high is not None and value > high):
-            raise wrong(name, value, _between("a number", low, high))
+    @property
+    def schema(self) -> Json:
+        return _bounded("integer", self.low, self.high, self.default)
+
+
+@dataclass(frozen=True)
+class Number:
+    low: float
+    high: float
+    default: float
+
+    def read(self, name: str, value: Any) -> float:
+        if value is None:
+            return self.default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            raise wrong(name, value, _between("a number", self.low, self.high))
         return float(value)
 
-    def flag(self, name: str) -> bool:
-        value = self.take(name, False)
+    @property
+    def schema(self) -> Json:
+        return _bounded("number", self.low, self.high, self.default)
+
+
+@dataclass(frozen=True)
+class Flag:
+    def read(self, name: str, value: Any) -> bool:
+        if value is None:
+            return False
         if not isinstance(value, bool):
             raise wrong(name, value, "true or false")
         return value
 
-    def ignore(self, names: Iterable[str]) -> None:
-        """What changes no answer."""
-        for name in names:
-            self.take(name)
+    @property
+    def schema(self) -> Json:
+        return {"type": ["boolean", "null"], "default": False}
 
-    def refuse(self, neutral: Mapping[str, Any]) -> None:
-        """What this server does not do. neutral: name -> the values that ask for nothing."""
-        for name, values in neutral.items():
-            value = self.take(name)
-            if value is not None and value not in values:
-                raise Refusal(f"{name} is not served here; leave it out", param=name, code="unsupported_parameter")
 
-    def end(self) -> None:
-        for name in self._left:
-            raise Refusal(
-                f"there is no field {name[:80]!r}{close_to(name, self._known)}",
-                param=name[:80],
-                code="unknown_parameter",
-            )
+@dataclass(frozen=True)
+class Ignored:
+    """What changes no answer."""
+
+    def read(self, name: str, value: Any) -> None:
+        return None
+
+    @property
+    def schema(self) -> Json:
+        return {"description": "Ignored."}
+
+
+@dataclass(frozen=True)
+class Unserved:
+    """What this server does not do. neutral: the values that ask for nothing."""
+
+    neutral: tuple[Any, ...] = ()
+
+    def read(self, name: str, value: Any) -> None:
+        if value is not None and not any(type(value) is type(v) and value == v for v in self.neutral):
+            raise Refusal(f"{name} is not served here; leave it out", param=name, code="unsupported_parameter")
+
+    @property
+    def schema(self) -> Json:
+        return {"enum": [*self.neutral, None], "description": "Not served."}
+
+
+@dataclass(frozen=True)
+class Told:
+    """Read by hand elsewhere; told: what it may be."""
+
+    told: Json
+
+    def read(self, name: str, value: Any) -> Any:
+        return value
+
+    @property
+    def schema(self) -> Json:
+        return self.told
+
+
+Table = Mapping[str, Kind]
+
+
+class Fields:
+    """The fields of a request by what a table allows; null is the same as absent."""
+
+    def __init__(self, body: Mapping[str, Any], table: Table) -> None:
+        self._body, self._table = body, table
+
+    def take(self, name: str) -> Any:
+        """Raises Refusal for a value that it cannot have."""
+        return self._table[name].read(name, self._body.get(name))
+
+    def check(self) -> None:
+        """Raises Refusal for a name that is in no table, and for what is not served."""
+        for name in self._body:
+            if name not in self._table:
+                sentence = f"there is no field {name[:80]!r}{close_to(name, self._table)}"
+                raise Refusal(sentence, param=name[:80], code="unknown_parameter")
+            if isinstance(self._table[name], Unserved):
+                self.take(name)
 
 
 def wrong(name: str, value: Any, wanted: str) -> Refusal:
@@ -86,3 +164,8 @@ def wrong(name: str, value: Any, wanted: str) -> Refusal:
 
 def _between(what: str, low: float, high: float | None) -> str:
     return f"{what} of at least {low:g}" if high is None else f"{what} from {low:g} to {high:g}"
+
+
+def _bounded(kind: str, low: float, high: float | None, default: float | None) -> Json:
+    ends = {"minimum": low} | ({} if high is None else {"maximum": high})
+    return {"type": [kind, "null"], **ends, "default": default}

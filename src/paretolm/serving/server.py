@@ -10,11 +10,14 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import cast
 
 import uvicorn
 
 from ..errors import UserError
 from .app import App, Served
+from .connections import Connection
 
 _GRACE_S = 2  # for telling those whose requests were cut
 
@@ -28,7 +31,7 @@ class Server(uvicorn.Server):
         limits = served.limits
         config = uvicorn.Config(
             self.app.asgi(),
-            http="h11",
+            http=cast(type[Connection], partial(Connection, limits, self.app.metrics)),
             ws="none",
             lifespan="on",
             log_config=None,
