@@ -49,6 +49,7 @@ def test_what_is_fitted_once_is_measured_by_one_worker():
 def test_few_recipes_or_one_worker_stay_together():
     few = {"t": job("t", ["a"] * (2 * FEW - 1))}
     assert rounds(few, (), {"t/dense"}, {}, 2) == [[few["t"]]]
+    assert len(rounds(few, (), {"t/dense"}, {"a": ""}, 2)) == 2, "they read their own prompts"
     many = {"t": job("t", ["a"] * 50)}
     assert rounds(many, (), {"t/dense"}, {}, 1) == [[many["t"]]]
     assert rounds(many, {"t"}, {"t/dense"}, {}, 2) == [[many["t"]]]

@@ -8,6 +8,7 @@ from itertools import pairwise
 from .until import Job
 
 FEW = 8  # recipes a worker; with fewer, what they share of a prompt would be read again for too little
+OWN = 4  # so many of them is a recipe worth that reads its own prompt: apart it loses nothing
 FREE = 2  # recipes of a job that goes to whoever is free; each job reads the task's items again
 
 
@@ -25,7 +26,8 @@ def rounds(
     for task, job in jobs.items():
         untouched = [cell for cell in job if cell["key"] in dense]
         rest = [cell for cell in job if cell["key"] not in dense]
-        pieces = min(size, len(rest) // FEW)
+        worth = sum(OWN if cell["recipe"] in alone else 1 for cell in rest)
+        pieces = min(size, len(rest), worth // FEW)
         if task in whole or pieces < 2:
             second.append(job)
             continue

@@ -199,7 +199,7 @@ class _Tuning:
         judge: DeskJudge,
     ) -> Tuned:
         best = next((proof for proof in proofs if proof.met), None)
-        conditions, desk = self.desk.conditions, self.desk
+        desk = self.desk
         return Tuned(
             model=desk.request.model,
             text=desk.source.name if desk.request.text else "the embedded text",
@@ -222,18 +222,20 @@ class _Tuning:
                 "held out": sum(map(len, judge.held_out.values())),
             },
             notes=(*desk.source.notes, *Sweep(context=self.limits.context).doubts(self.trained)),
-            conditions={
-                "device": conditions.device,
-                "dtype": desk.model["dtype"],
-                "attention": desk.model["attention"],
-                "threads": desk.threads,
-                "seed": conditions.seed,
-            },
-            machine=machine().as_json(),
-            seed=conditions.seed,
             computed=len(judge.new),
             reused=len(judge.old),
             seconds=round(time.monotonic() - self.began, 3),
             store=str(desk.request.store_path),
-            versions={**conditions.versions, "paretolm": version("paretolm")},
+            **self._circumstances(),
         )
+
+    def _circumstances(self) -> dict[str, Any]:
+        """What a number depends on."""
+        known, model = self.desk.conditions, self.desk.model
+        force = {"dtype": model["dtype"], "attention": model["attention"], "threads": self.desk.threads}
+        return {
+            "conditions": {"device": known.device, **force, "seed": known.seed},
+            "machine": machine().as_json(),
+            "seed": known.seed,
+            "versions": {**known.versions, "paretolm": version("paretolm")},
+        }

@@ -146,15 +146,14 @@ class Worker:
             for cell in mine:
                 self._fail(store, cell["key"], sentence, again)
             return
-        names, audit = {item.id for item in items}, Auditor(dense) if dense else None
+        names, text, audit = {i.id for i in items}, self.source.data_hash, Auditor(dense) if dense else None
         referee = self._referee(store, task, items, cells, rule) if rule else None
         if rule and not referee:
             return  # another process has the untouched model
         arms = [arm for cell in mine if (arm := self._arm(store, cell, names))]
         if referee and referee.drop({c["key"] for c in mine} - {arm.key for arm in arms}):
             referee = None
-        order, text = referee.items if referee else items, self.source.data_hash
-        order = order if only is None else [item for item in order if item.id in set(only)]
+        order = [i for i in (referee.items if referee else items) if only is None or i.id in only]
         fed = {one.item: seen for one in store.items(dense) if (seen := one.facts.get("fed"))} if dense else {}
         TaskRun(self.lm, task, order, arms, store, self.tell, seed, chunk, referee, audit, text, fed).run()
 
