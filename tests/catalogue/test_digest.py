@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from aiosmtpd.smtp import SMTP, AuthResult
 from paretolm import catalogue
 from paretolm.catalogue.digest import Digest, digest, html, text
 from paretolm.catalogue.facts import Facts
-from paretolm.catalogue.mail import MailError, Post, send
+from paretolm.catalogue.mail import MailError, Post, _secured, send
 from paretolm.errors import UserError
 
 from .made import entry, record
@@ -216,6 +217,23 @@ def test_what_the_server_refuses_is_told_without_the_password(serve: Serve) -> N
     with pytest.raises(MailError, match=r"not for nobody@example\.org"):
         send(made(), post(port, to="nobody@example.org,you@example.org"))
     assert len(box.mails) == 1
+
+
+def test_a_password_leaves_this_machine_inside_tls_only() -> None:
+    """A server elsewhere, that offers none, seen from after the connection."""
+
+    class Elsewhere:
+        sock = SimpleNamespace(getpeername=lambda: ("192.0.2.1", 25))
+
+        def ehlo_or_helo_if_needed(self) -> None: ...
+
+        def has_extn(self, name: str) -> bool:
+            return False
+
+    server: Any = Elsewhere()
+    with pytest.raises(MailError, match="a password is not sent without"):
+        _secured(server, post(25, "me:geheim@"), "there")
+    _secured(server, post(25), "there")
 
 
 def test_nobody_listens(serve: Serve) -> None:

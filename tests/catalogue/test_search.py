@@ -90,6 +90,8 @@ def test_topics_without_a_word_in_common_are_neighbours() -> None:
         assert all(other.id[0] == one.id[0] for other in near)
     assert all(e.id[0] == "b" for e, _ in ours.find("tram tram ship", 20))
     assert ours.find("qqq") == []
+    stranger = entry("c", "qqq")
+    assert Meaning([*made, stranger], dimensions=2).like(stranger) == []
 
 
 def test_neighbours_in_the_catalogue_share_a_family_far_more_often_than_by_chance() -> None:

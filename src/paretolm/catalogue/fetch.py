@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import urllib.error
 import urllib.request
@@ -12,6 +13,7 @@ from typing import IO
 from urllib.parse import urlsplit
 
 from ..errors import RunError, UserError
+from .facts import plain
 
 LARGEST = 16 << 20  # bytes; arXiv's largest answers, 2,000 entries, have 5 MB
 REDIRECTS = 5
@@ -65,12 +67,13 @@ def _asked(url: str) -> bytes | FetchError:
         return data
     except urllib.error.HTTPError as error:
         error.close()
+        said = plain(str(error.reason))  # of the server, as all that follows
         told = "" if error.code != 429 else "; it asks for fewer questions, so wait some minutes"
-        return FetchError(f"{url} answered {error.code}: {' '.join(str(error.reason).split())}{told}")
+        return FetchError(f"{url} answered {error.code}: {said}{told}")
     except urllib.error.URLError as error:
-        return FetchError(f"{url} gave no answer: {error.reason}")
+        return FetchError(f"{url} gave no answer: {plain(str(error.reason))}")
     except (OSError, HTTPException, ValueError) as error:
-        return FetchError(f"{url} gave no whole answer: {error or type(error).__name__}")
+        return FetchError(f"{url} gave no whole answer: {plain(str(error)) or type(error).__name__}")
     except FetchError as error:
         return error
 
@@ -88,7 +91,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         if to not in ("https", req.type):
             fp.close()
             raise FetchError(
-                f"{req.full_url} leads on to {newurl}, which is no https; ask for that one if you trust it"
+                f"{req.full_url} leads on to {plain(newurl)}, which is no https; ask for that one if you trust it"
             )
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
@@ -110,5 +113,5 @@ def _check(url: str) -> None:
         raise UserError(f"{url!r} is no address: {error}") from None
     if parts.scheme not in ("http", "https"):
         raise UserError(f"{parts.scheme}:// is not read; give a file, or an address with https://")
-    if not host or parts.username is not None or any(c.isspace() or not c.isascii() for c in url):
+    if not host or parts.username is not None or not re.fullmatch("[!-~]+", url):
         raise UserError(f"{parts.scheme}://{host or ''}... is no address to read; write it as https://host/path?query")

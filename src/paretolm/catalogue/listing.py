@@ -55,9 +55,9 @@ def _grouped(found: Sequence[Entry], by: str | None) -> Iterator[tuple[str, Iter
 def show_one(entry: Entry, record: Record | None) -> None:
     """What it does, what of it runs here, and its claims beside what was measured."""
     out = _console()
-    out.print(f"{entry.id}: {entry.title}", style="bold", markup=False, highlight=False)
+    out.print(f"{entry.id}: {entry.title}", style="bold", markup=False, highlight=False, emoji=False)
     for line in detail(entry, runs(entry), record):
-        out.print(line, markup=False, highlight=False, soft_wrap=False)
+        out.print(line, markup=False, highlight=False, emoji=False, soft_wrap=False)
 
 
 def detail(entry: Entry, found: Runs, record: Record | None) -> Iterator[str]:

@@ -44,18 +44,20 @@ class Meaning:
         self.vectors = _unit(matrix @ self._basis.T)
 
     def like(self, entry: Entry, limit: int = 10) -> list[tuple[Entry, float]]:
-        """Nearest first with the cosine, without the entry itself."""
+        """Nearest first with the cosine, without the entry itself; none for one that shares no word with any other."""
         row = self._entries.index(entry)
         return [pair for pair in self._nearest(self.vectors[row], limit + 1) if pair[0] is not entry][:limit]
 
     def find(self, words: str, limit: int = 10) -> list[tuple[Entry, float]]:
-        """Nearest to words of a user; none where the catalogue knows none of them."""
+        """Nearest to words of a user; none where no two entries have one of them."""
         vector = _unit(self._weighed([Counter(_stems(words))]) @ self._basis.T)[0]
-        return self._nearest(vector, limit) if vector.any() else []
+        return self._nearest(vector, limit)
 
     def _nearest(self, vector: NDArray[np.float64], limit: int) -> list[tuple[Entry, float]]:
         import numpy as np
 
+        if not vector.any():
+            return []
         cosines = self.vectors @ vector
         return [(self._entries[i], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:limit]]
 

@@ -91,7 +91,7 @@ def beside(entries: Sequence[Entry], listed: Iterable[Facts]) -> tuple[Entry, ..
             more.append(paper.entry())
         else:
             found[row] = replace(
-                found[row], authors=paper.authors, doi=paper.doi, categories=paper.categories,
+                found[row], arxiv=found[row].arxiv or paper.arxiv, authors=paper.authors, doi=paper.doi, categories=paper.categories,
                 date=found[row].date or paper.published,
             )  # fmt: skip
     return tuple(sorted([*found, *more], key=lambda entry: entry.date or "", reverse=True))

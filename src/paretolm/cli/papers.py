@@ -153,6 +153,8 @@ def sync(source: Source, to: Target = None, as_json: Json = False) -> None:
     from ..catalogue.facts import today
 
     place = to or shelf.place()
+    if "://" in source and sys.stderr.isatty():
+        print(f"asking {source}", file=sys.stderr)
     feed = feeds.read(fetch.read(source), source)
     merged = shelf.add(place, feed.papers, catalogue.entries(), today())
     for why in feed.refused[:SHOWN]:
