@@ -74,7 +74,7 @@ def command(
     dtype: Dtype = None,
     attention: Attention = None,
 ) -> None:
-    """Serve a model under a recipe to OpenAI's clients: completions, chat, models, health and metrics.
+    """Serve a model under a recipe: a page to talk to it, and completions, chat, models for OpenAI's clients.
 
     One request is written at a time, and clients take turns. system_fingerprint names the recipe by its hash.
     """
@@ -117,7 +117,7 @@ class Door:
     @property
     def url(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http://{host}:{self.place.getsockname()[1]}/v1"
+        return f"http://{host}:{self.place.getsockname()[1]}/"
 
 
 def _serve(lm: LM, asked: Recipe, door: Door, name: str, limits: Limits) -> None:
@@ -133,7 +133,8 @@ def _serve(lm: LM, asked: Recipe, door: Door, name: str, limits: Limits) -> None
             raise CallError(f"{name} came without a tokenizer, so there is no text to read or to write")
         served = Served(session, name, f"recipe-{whole.hash}", limits, door.keys, door.names, untouched)
         told = f"{name} under {whole}" if whole.methods else name
-        serve(served, door.place, lambda: print(f"{told}: {door.url} (Ctrl-C ends)", file=sys.stderr, flush=True))
+        ready = f"{told}: {door.url} to talk to it, {door.url}v1 for OpenAI's clients (Ctrl-C ends)"
+        serve(served, door.place, lambda: print(ready, file=sys.stderr, flush=True))
 
 
 def _doors(host: str, keys: list[str] | None, hosts: list[str] | None) -> tuple[tuple[str, ...], frozenset[str] | None]:
