@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -27,6 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     within the limits, 130 stopped, 141 nobody reads on."""
     arguments = sys.argv[1:] if argv is None else argv
     try:
+        _check_text(arguments)
         _app(arguments)(arguments, prog_name="paretolm")
     except ParetoError as error:
         if os.environ.get(DEBUG):
@@ -39,6 +41,20 @@ def main(argv: list[str] | None = None) -> None:
     except BrokenPipeError:  # who reads along has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Raises UserError for an argument that is no UTF-8. Bytes of stdin that are none arrive as half characters, which
+    whoever reads them refuses by their place."""
+    for number, argument in enumerate(arguments, 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise UserError(
+                f"argument {number} is not UTF-8 text ({ascii(argument)[:80]}); rename or retype it"
+            ) from None
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(encoding="utf-8", errors="surrogateescape")
 
 
 def _app(arguments: list[str]) -> typer.Typer:
