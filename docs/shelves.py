@@ -33,7 +33,7 @@ def _shelf(record: Record) -> Iterator[str]:
     spent, machine = text.seconds(record["seconds"]), record["machine"]
     yield f"Model: {record['model']}. {counts}. Taken in {spent} on {machine['threads']} threads of {machine['cpu']}."
     yield from (f"{note}" for note in record["notes"])
-    seen = (f"{t['metrics'][0]}: {text.digits(least)}" for t in tasks if (least := _smallest(record, t)) is not None)
+    seen = (f"{t['metrics'][0]} {least}" for t in tasks if (least := _smallest(record, t)))
     yield f"The smallest difference that could have been seen, in the median recipe: {', '.join(seen)}."
     yield ""
     yield from table(["recipe", *(t["metrics"][0] for t in tasks), "held"], (_row(r, tasks) for r in record["recipes"]))
@@ -60,11 +60,15 @@ def _metric(cell: Record | None, task: Record) -> Record | None:
     return next((m for m in cell["metrics"] if m["name"] == task["metrics"][0]), None) if cell else None
 
 
-def _smallest(record: Record, task: Record) -> float | None:
-    """The median of the recipes' smallest detectable effects on a task, in the unit of the difference."""
-    cells = (c for r in record["recipes"] for c in r["cells"] if c["task"] == task["name"])
-    found = sorted(m["smallest_effect"] for c in cells if (m := _metric(c, task)) and m["smallest_effect"] is not None)
-    return found[len(found) // 2] if found else None
+def _smallest(record: Record, task: Record) -> str:
+    """The median of the recipes' smallest detectable effects on a task; '' where there is none."""
+    cells = [c for r in record["recipes"] for c in r["cells"] if c["task"] == task["name"]]
+    metrics = [m for c in cells if (m := _metric(c, task)) and m["smallest_effect"] is not None and m["delta"]]
+    found = sorted(m["smallest_effect"] for m in metrics)
+    if not found:
+        return ""
+    unit = metrics[0]["delta"]["unit"]
+    return f"{text.digits(found[len(found) // 2])}{'%' if unit == '%' else f' {unit}'}"
 
 
 def _held(held: Record | None) -> str:
