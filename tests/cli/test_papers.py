@@ -62,6 +62,8 @@ def test_neighbours_and_what_no_paper_has_a_word_of(run) -> None:
     assert code == 0
     assert "no paper has a word of 'zyzzyva'" in err
     assert "0 papers" in out
+    assert "did you mean 'sync'?" in run("papers", "snyc", "x.xml")[2]
+    assert run("papers", " ")[0] == 0
 
 
 def test_bibtex(run) -> None:

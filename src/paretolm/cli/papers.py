@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ..errors import UserError, nearest
+from ..errors import UserError, close_to, nearest
 from ._lists import split
 from ._options import Json
 
@@ -256,7 +256,8 @@ def _found(
     elif found := Index(kept).find(words, limit):
         return found
     else:
-        print(f"no paper has a word of {words!r}; nearest in meaning", file=sys.stderr)
+        meant = close_to(words.partition(" ")[0], ("sync", "digest", "show"))  # what a slip makes of a command
+        print(f"no paper has a word of {words!r}; nearest in meaning{meant}", file=sys.stderr)
         near = Meaning(known).find(words, len(known))
     return [entry for entry, _ in near if entry.id in allowed][:limit]
 
