@@ -56,7 +56,6 @@ class Post:
         if len(asked.get("from", ())) != 1 or "to" not in asked:
             raise UserError(f"the address of the mail names one from= and at least one to=, as {SHAPE}")
         to = tuple(_address(each) for value in asked["to"] for each in value.split(","))
-        user, password = _login(parts)
         sender, (user, password) = _address(asked["from"][0]), _login(parts)
         return cls(host, port or PORTS[parts.scheme], parts.scheme == "smtps", sender, to, user, password)
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import CallError
 from ._options import Attention, Device, Dtype, Json, Seed, Stats, options, sampling
 from .chat import told
+
+if TYPE_CHECKING:
+    from ..recipes.session import Generation
 
 
 def command(
@@ -40,22 +44,20 @@ def command(
         if session.tokenizer is None:
             raise CallError(f"{model} came without a tokenizer, so there is no text to continue or to print")
         printer = None if as_json else Streamed(session.tokenizer, lambda text: print(text, end="", flush=True))
-        done = session.generate(
-            prompt,
-            max_new_tokens=max_new_tokens,
-            stop=stop,
-            seed=seed,
-            streamer=printer,
-            **sampling(temperature, top_p),
-        )
+        asked = {"max_new_tokens": max_new_tokens, "stop": stop, "seed": seed, **sampling(temperature, top_p)}
+        done = session.generate(prompt, streamer=printer, **asked)
         counters = {**lm.counters, **session.counters}
         if not as_json:
             print(flush=True)
         if stats:
             print(told(session, done), file=sys.stderr)
     if as_json:
-        facts = {"text": done.text, "prompt_tokens": done.prompt_length, "new_tokens": len(done.ids)}
-        print(json.dumps({**facts, "forwards": done.forwards, "seconds": done.seconds, "counters": counters}))
+        print(json.dumps(_facts(done, counters)))
+
+
+def _facts(done: Generation, counters: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {"text": done.text, "prompt_tokens": done.prompt_length, "new_tokens": len(done.ids)}
+    return {**facts, "forwards": done.forwards, "seconds": done.seconds, "counters": counters}
 
 
 def model_and_prompt(words: list[str]) -> tuple[str, str]:
