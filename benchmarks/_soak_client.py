@@ -64,7 +64,7 @@ class Ask:
 
     @property
     def size(self) -> int:
-        return 4 + 3 * (self.kind % 11)
+        return 2 + 2 * (self.kind % 7)
 
     @property
     def body(self) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def parse(given: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="draft")
     parser.add_argument("--recipe", default=RECIPE)
-    parser.add_argument("--requests", type=int, default=2400)
+    parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--clients", type=int, default=32)
     parser.add_argument("--ends", nargs="*", default=["KILL", "TERM", "KILL"], choices=["KILL", "TERM"])
     parser.add_argument("--warm-up", type=int, default=100, help="requests of the last life before memory is compared")
