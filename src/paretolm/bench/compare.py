@@ -17,7 +17,7 @@ from ..recipes.index import method_info
 from .desk import Desk, Request
 from .plan import DENSE, PROCESS_TASKS, Table, default_recipes, default_tasks, make_cells
 from .progress import Progress
-from .records.store import Store
+from .records.relay import opened
 from .results.assemble import assemble
 from .results.types import Comparison
 from .sweep import Sweep
@@ -45,6 +45,7 @@ def compare(
     until_sure: bool = False,
     margin: float | None = None,
     alpha: float | None = None,
+    workers: str | int | None = None,
     progress: Progress | None = None,
 ) -> Comparison:
     """Measures every recipe on every task, beside the untouched model.
@@ -56,16 +57,18 @@ def compare(
     the recipes; context: tokens of a text, where no tasks are given. limit: items a task at most. chunk: tokens a
     forward of scored text at most. title: heads the report. until_sure: a recipe is scored on a task only until its difference from the untouched model is known to
     lie within `margin` (in the unit of the task's first metric; by default 0.01) or beyond it; `alpha` (by default
-    0.05) is the chance that any of these decisions on a task is wrong.
+    0.05) is the chance that any of these decisions on a task is wrong. workers: how many processes measure on this
+    machine, by default as many as suit the model; or a Ray cluster ('ray', 'ray://HOST:PORT'), where threads is that
+    of one worker, by default 1. Speed and memory are measured on this machine in any case.
 
     Raises UserError for what was asked wrongly; a cell that fails is a part of the result.
     """
     lines, words, path = tuple(map(str, recipes)), tuple(tasks), None if text is None else str(text)
     sure, sweep = asked_sure(until_sure, margin, alpha), Sweep(tuple(shelves), tuple(budgets), context)
     place = Path(output)
-    request = Request(
-        str(model), lines, words, path, place, device, dtype, attention, threads, seed, limit, chunk, title, sure, sweep
-    )
+    crew = None if workers is None else str(workers)
+    opening = (str(model), lines, words, path, place, device, dtype, attention, threads)
+    request = Request(*opening, seed, limit, chunk, title, sure, sweep, crew)
     return run(request, progress or Progress())
 
 
@@ -83,7 +86,7 @@ def run(request: Request, progress: Progress) -> Comparison:
     """`compare` of a request."""
     started, began = time.time(), time.monotonic()
     check_words(request)
-    with Store(request.store_path) as store:
+    with opened(request.store_path) as store:
         desk = Desk(request, store, progress)
         try:
             with progress.showing():

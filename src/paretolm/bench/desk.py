@@ -16,6 +16,7 @@ from ..bridge.safetensors_check import read_header
 from ..errors import ParetoError, UserError
 from ..evaluation.machine import usable_threads
 from ..evaluation.source import TextSource
+from .cluster.staff import crew_of
 from .plan import DENSE, PROCESS_TASKS, Cell, facts_key, still_true
 from .progress import Progress
 from .records.keys import Conditions, device_kind, digest, file_hash, library_versions
@@ -25,7 +26,6 @@ from .records.store import Scored, Store
 from .shares import rounds
 from .sweep import Sweep
 from .until import Docket, Job, Sure
-from .workers.crew import Crew, crew_size
 from .workers.process_cells import measure_process_cell, process_facts
 from .workers.turns import turn
 
@@ -51,6 +51,7 @@ class Request:
     title: str = ""
     sure: Sure | None = None  # scoring ends where a recipe is decided
     sweep: Sweep = field(default_factory=Sweep)
+    workers: str | None = None  # how many processes here, or which cluster
 
     @property
     def opening(self) -> dict[str, Any]:
@@ -83,11 +84,9 @@ class Desk:
         self.directory = locate(request.model)
         check_files(self.directory)
         self.source = TextSource.open(request.text)
-        threads = request.threads or usable_threads()
-        size = crew_size(request.device, sum(f.stat().st_size for f in weight_files(self.directory)), threads)
-        self.threads = threads  # of the whole call
+        self.threads = request.threads or usable_threads()  # of the whole call
         self.measured = 0  # cells that this call brought to an end
-        self.crew = Crew(size, threads // size, request.opening, self._hear)
+        self.crew = crew_of(request, self.directory, self.source, self.threads, self._hear)
         self.docket = Docket(request.sure, store, ())
         self._alone: dict[str, str] = {}  # lines of recipes that read their own prompts -> what they fit
         self._dense: dict[str, str] = {}  # task -> key of the untouched model's cell
@@ -189,6 +188,8 @@ class Desk:
     def _record(self, cell: Cell, recipe: str) -> dict[str, Any]:
         asked = {**self.request.opening, "threads": self.threads, "seed": self.request.seed}
         asked |= {"limit": self.request.limit, "chunk": self.request.chunk}
+        if self.request.workers and cell.kind == "quality":  # one worker repeats it, wherever several were
+            asked |= {"threads": self.crew.threads, "workers": "1"}
         assert cell.inputs is not None
         return make_record(recipe, cell.task, asked, self.conditions, cell.inputs).to_meta()
 
@@ -200,7 +201,8 @@ class Desk:
         """Keys of the cells that broke."""
         request, jobs, rules = self.request, dict[str, Job](), dict[str, Any]()
         for c in cells:
-            jobs.setdefault(c.task, []).append({"key": c.key, "recipe": lines[c.recipe], "task": c.task})
+            told = {"key": c.key, "recipe": lines[c.recipe], "task": c.task, "needs": c.needs}
+            jobs.setdefault(c.task, []).append(told)
         for task, job in jobs.items():
             jobs[task], rules[task] = self.docket.told(task, job, self._states)
         ruled = {task for task, rule in rules.items() if rule}

@@ -65,6 +65,14 @@ class Cell:
     unseen: tuple[str, ...] = ()  # methods the task cannot see
     inputs: CellInputs | None = None  # what the key was made of
 
+    @property
+    def needs(self) -> dict[str, str]:
+        """Second models and files of data, by name -> hash: what another machine must have beside model and text."""
+        if self.inputs is None:
+            return {}
+        data = {file: known for file, known in self.inputs.code.items() if not file.endswith(".py")}
+        return {**self.inputs.models, **data}
+
 
 @dataclass(frozen=True)
 class Table:

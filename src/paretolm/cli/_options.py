@@ -18,6 +18,12 @@ Stats = Annotated[bool, typer.Option("--stats", help="Tokens a second and bytes 
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="More progress, also where stderr is no terminal.")]
 Seed = Annotated[int, typer.Option(min=0, help="Draws items, and samples.")]
+Workers = Annotated[
+    str | None,
+    typer.Option(
+        help="Processes on this machine, by default as many as suit the model; or a Ray cluster: ray, or ray://HOST:PORT."
+    ),
+]
 Text = Annotated[Path | None, typer.Option(help="A .txt or .jsonl file, or a directory of them.")]
 
 

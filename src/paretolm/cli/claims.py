@@ -20,7 +20,9 @@ Output = Annotated[
 ]
 Rows = Annotated[Path, typer.Option("--store", help="Where rows are kept and reused, and stopped work.")]
 Data = Annotated[Path | None, typer.Option(help="Directory of the sets that some checks need.")]
-Workers = Annotated[int, typer.Option(min=1, help="Checks side by side, one thread each.")]
+Workers = Annotated[
+    str, typer.Option(help="Checks side by side, one thread each; or a Ray cluster: ray, or ray://HOST:PORT.")
+]
 Listing = Annotated[bool, typer.Option("--list", help="List the papers and their claims; nothing is run.")]
 
 
@@ -29,7 +31,7 @@ def command(
     output: Output = Path("results/claims"),
     store: Rows = Path(".paretolm"),
     data: Data = None,
-    workers: Workers = 2,
+    workers: Workers = "2",
     listing: Listing = False,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -42,14 +44,14 @@ def command(
     """
     from .. import papers
     from ..bench.progress import progress_for
-    from ..papers.run import Call, run
+    from ..papers.run import called, run
 
     asked = tuple(dict.fromkeys(i.replace("_", "-") for i in ids or papers.names()))
     if listing:
         _list(asked, as_json)
         return
     try:
-        records = run(Call(asked, output, store, data, workers), progress_for(quiet, verbose))
+        records = run(called(asked, output, store, data, workers), progress_for(quiet, verbose))
     except KeyboardInterrupt:
         print(f"stopped; what was finished is in {store}, and the same call continues there", file=sys.stderr)
         raise typer.Exit(130) from None

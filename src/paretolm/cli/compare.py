@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ._lists import split
-from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose
+from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose, Workers
 
 if TYPE_CHECKING:
     from ..bench.desk import Request
@@ -38,7 +38,7 @@ Output = Annotated[
 ]
 Report = Annotated[Path | None, typer.Option(help="The HTML report; by default report.html among the results.")]
 Title = Annotated[str, typer.Option(help="Heads the report.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="By default all that may be used.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="By default all that may be used; on a cluster 1 a worker.")]
 Limit = Annotated[int | None, typer.Option("--limit", "-L", min=1, help="Items a task at most.")]
 Chunk = Annotated[int | None, typer.Option(min=1, help="Tokens a forward of scored text at most.")]
 UntilSure = Annotated[
@@ -76,6 +76,7 @@ def command(
     dtype: Dtype = None,
     attention: Attention = None,
     threads: Threads = None,
+    workers: Workers = None,
     seed: Seed = 0,
     limit: Limit = None,
     chunk: Chunk = None,
@@ -98,9 +99,8 @@ def command(
     recipes, lines, words = tuple(recipe or ()), tuple(split(tasks or ())), None if text is None else str(text)
     sweep = Sweep(tuple(split(shelf or ())), tuple(split(budget or ())), context)
     sure = asked_sure(until_sure, margin, alpha)
-    request = Request(
-        model, recipes, lines, words, output, device, dtype, attention, threads, seed, limit, chunk, title, sure, sweep
-    )
+    opening = (model, recipes, lines, words, output, device, dtype, attention, threads)
+    request = Request(*opening, seed, limit, chunk, title, sure, sweep, workers)
     found = _measured(request, quiet, verbose)
     folder = output.parent if output.suffix == ".sqlite" else output
     _print(found, report or folder / "report.html", as_json)

@@ -15,7 +15,7 @@ from ..bench.compare import run as run_bench
 from ..bench.desk import Request
 from ..bench.progress import Progress
 from ..bench.records.keys import PACKAGE, digest, file_hash, library_versions, shared_code
-from ..bench.records.store import Store
+from ..bench.records.relay import opened, publish
 from ..bridge.content import content_hash
 from ..bridge.locate import locate
 from ..evaluation.source import TextSource
@@ -100,11 +100,12 @@ def _findings(experiment: Rerun | Direct, spot: Spot) -> Outcome:
     place = Place(models, text, spot.store, progress=spot.progress)
     key = digest(_facts(experiment, hashes, spot, text))
     rows = spot.store / "claims" / f"{key[:16]}.jsonl"
-    with _alone(rows.with_suffix(".lock")), Store(spot.store / "claims.sqlite") as store:
+    with _alone(rows.with_suffix(".lock")), opened(spot.store / "claims.sqlite") as store:
         known = store.recall(key)
         if known is None:
             known = _found(experiment, place, spot)
             write(rows, known.pop("rows"))
+            publish(spot.store, rows)
             store.remember(key, known)
     return Outcome({name: Number(**number) for name, number in known["numbers"].items()}, [key], hashes)
 

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ..bench.records.store import Scored, Store
+from ..bench.records.relay import opened
+from ..bench.records.store import Scored
 from ..bench.results.types import CellResult, Comparison
 from ..errors import CellError
 from ..evaluation.rows import Row
@@ -37,7 +38,7 @@ class Found:
 
     def items(self, recipe: str, task: str = "") -> list[Scored]:
         """All items with rows, counters and bytes."""
-        with Store(Path(self.comparison.store)) as store:
+        with opened(Path(self.comparison.store)) as store:
             return store.items(self.cell(recipe, task).key)
 
     def rows(self, recipe: str, task: str = "", where: Where = lambda _: True) -> list[Row]:

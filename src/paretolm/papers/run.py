@@ -9,8 +9,12 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from ..bench.cluster.cluster import Cluster
+from ..bench.cluster.crew import RETRIES
+from ..bench.cluster.hand import RayHand
+from ..bench.cluster.spec import parse_workers
 from ..bench.progress import Progress
-from ..bench.workers.client import WorkerClient
+from ..bench.workers.client import WorkerClient, WorkerDied
 from ..errors import ParetoError
 from . import find
 from .check import FAILED, failed
@@ -23,13 +27,21 @@ THREADS = 1  # a process: models of this size are fastest so, and numbers stay t
 @dataclass(frozen=True)
 class Call:
     """ids: papers; output: directory of records; store: directory of rows and stopped work; data: of sets given by
-    path."""
+    path; workers: processes side by side on this machine; cluster: has them on its nodes instead, as many as fit."""
 
     ids: tuple[str, ...]
     output: Path
     store: Path
     data: Path | None = None
     workers: int = 2
+    cluster: Cluster | None = None
+
+
+def called(ids: tuple[str, ...], output: Path, store: Path, data: Path | None, workers: str) -> Call:
+    """workers: as --workers has them. Raises UserError where they cannot be."""
+    asked = parse_workers(workers)
+    cluster = None if asked.address is None else Cluster(asked.address, store, THREADS)
+    return Call(ids, output, store, data, asked.count or 1, cluster)
 
 
 def run(call: Call, progress: Progress) -> list[dict[str, Any]]:
@@ -39,13 +51,18 @@ def run(call: Call, progress: Progress) -> list[dict[str, Any]]:
         find(name)
     progress.plan({name: name for name in call.ids})
     checks = _Checks(call, progress)
-    with progress.showing(), ThreadPoolExecutor(call.workers) as pool:
-        try:
-            waiting = {name: pool.submit(checks.check, name) for name in _longest_first(call)}
-            return [waiting[name].result() for name in call.ids]
-        except BaseException:
-            checks.stop()
-            raise
+    try:
+        size = min(call.cluster.size, len(call.ids)) if call.cluster else call.workers
+        with progress.showing(), ThreadPoolExecutor(size) as pool:
+            try:
+                waiting = {name: pool.submit(checks.check, name) for name in _longest_first(call)}
+                return [waiting[name].result() for name in call.ids]
+            except BaseException:
+                checks.stop()
+                raise
+    finally:
+        if call.cluster:
+            call.cluster.close()
 
 
 def _longest_first(call: Call) -> list[str]:
@@ -60,13 +77,24 @@ class _Checks:
     def __init__(self, call: Call, progress: Progress) -> None:
         self.call, self.progress = call, progress
         self._lock = Lock()
-        self._clients: set[WorkerClient] = set()
+        self._clients: list[WorkerClient | RayHand] = []
         self._stopped = False
 
     def check(self, name: str) -> dict[str, Any]:
         """The record of one paper, written; KeyboardInterrupt where all was stopped."""
-        client = self._start()
-        call = self.call
+        record = self._checked(name, RETRIES if self.call.cluster else 0)
+        if self._stopped:
+            raise KeyboardInterrupt
+        write_record(self.call.output, record)
+        broken = [c["why"] for c in record["claims"] if c["state"] == FAILED]
+        self._hear(
+            {"event": "failed", "cell": name, "reason": broken[0]} if broken else {"event": "done", "cell": name}
+        )
+        return record
+
+    def _checked(self, name: str, retries: int) -> dict[str, Any]:
+        """Asked again elsewhere where a worker on a node was lost; what was measured there is kept."""
+        call, client = self.call, self._start()
         try:
             record: dict[str, Any] = client.ask(
                 self._hear,
@@ -76,18 +104,13 @@ class _Checks:
                 data=None if call.data is None else str(call.data.resolve()),
                 threads=THREADS,
             )
+            return record
         except ParetoError as error:
-            record = failed(name, " ".join(str(error).split()))
+            if self._stopped or not retries or not isinstance(error, WorkerDied):
+                return failed(name, " ".join(str(error).split()))
         finally:
             self._end(client)
-        if self._stopped:
-            raise KeyboardInterrupt
-        write_record(call.output, record)
-        broken = [c["why"] for c in record["claims"] if c["state"] == FAILED]
-        self._hear(
-            {"event": "failed", "cell": name, "reason": broken[0]} if broken else {"event": "done", "cell": name}
-        )
-        return record
+        return self._checked(name, retries - 1)
 
     def stop(self) -> None:
         """Ends what is under way; what waits ends as it starts."""
@@ -96,17 +119,20 @@ class _Checks:
             for client in self._clients:
                 client.close()
 
-    def _start(self) -> WorkerClient:
+    def _start(self) -> WorkerClient | RayHand:
+        cluster = self.call.cluster
+        client = cluster.hire(WORKER, lambda: not self._stopped) if cluster else WorkerClient(THREADS, WORKER)
         with self._lock:
-            if self._stopped:
-                raise KeyboardInterrupt
-            client = WorkerClient(THREADS, WORKER)
-            self._clients.add(client)
-        return client
+            if client and not self._stopped:
+                self._clients.append(client)
+                return client
+        if client:
+            client.close()
+        raise KeyboardInterrupt
 
-    def _end(self, client: WorkerClient) -> None:
+    def _end(self, client: WorkerClient | RayHand) -> None:
         with self._lock:
-            self._clients.discard(client)
+            self._clients.remove(client)
             client.close()
 
     def _hear(self, event: Mapping[str, Any]) -> None:

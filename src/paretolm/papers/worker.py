@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..bench.records.relay import workplace
 from ..bench.workers.worker import Worker, serve
+from ..errors import UserError
 
 
 class Checker(Worker):
@@ -18,7 +20,9 @@ class Checker(Worker):
 
         self.tell({"event": "at", "cells": [name]})
         where = None if data is None else Path(data)
-        return check(name, Spot(Path(store), where, threads, Telling(self.tell, name)))
+        if where and not where.is_dir():
+            raise UserError(f"there is no directory {where}; --data must lie under the same path on every node")
+        return check(name, Spot(workplace(Path(store)), where, threads, Telling(self.tell, name)))
 
 
 if __name__ == "__main__":

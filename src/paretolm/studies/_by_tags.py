@@ -10,7 +10,7 @@ from statistics import fmean, variance
 from typing import Any
 
 from ..bench.compare import compare
-from ..bench.records.store import Store
+from ..bench.records.relay import opened
 from ..bench.results.estimates import metric_of
 from ..errors import CellError
 from ..evaluation import statistics as st
@@ -73,7 +73,7 @@ def answered(at: Place, task: str, seed: int) -> dict[str, list[Answered]]:
         (cell,) = done.recipes[0].cells
         if cell.state != "done":
             raise CellError(f"{model} on {task}: {cell.reason or cell.state}")
-        with Store(Path(done.store)) as store:
+        with opened(Path(done.store)) as store:
             found[model] = [_item(one.item, one.doc, one.rows, one.facts) for one in store.items(cell.key)]
     return found
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..bench.progress import Progress
 from ..bench.records.keys import PACKAGE, digest, file_hash, library_versions
-from ..bench.records.store import Store
+from ..bench.records.relay import opened
 from ..bridge.content import content_hash
 from ..bridge.locate import locate
 from ..contracts.knobs import check_knobs, knob
@@ -58,7 +58,7 @@ class Place:
         options = {name: str(value) for name, value in self.options.items()}
         facts = {"study": written(study), "unit": dict(unit), "options": options, "versions": library_versions()}
         key = digest(facts | {"code": {str(f): file_hash(PACKAGE / f) for f in study.sources()}})
-        with Store(self.output / "studies.sqlite") as store:
+        with opened(self.output / "studies.sqlite") as store:
             known = store.recall(key)
             if known is None:
                 known = work()

@@ -11,16 +11,16 @@ import psutil
 _ADJUSTED_S = 3.0  # where the clock that a process's birth is derived from may be set meanwhile
 
 
-def identity() -> str:
-    """This process: machine, number, birth."""
-    return f"{platform.node()}:{os.getpid()}:{_birth(os.getpid()):.0f}"
+def identity(part: str = "") -> str:
+    """This process: machine, number, birth; and which part of it, where several of its parts take cells apart."""
+    return f"{platform.node()}:{os.getpid()}:{_birth(os.getpid()):.0f}{part and f'#{part}'}"
 
 
 def alive(owner: str | None) -> bool:
     """False where the owner has surely ended; a process on another machine counts as alive."""
     if not owner:
         return False
-    node, pid, born = owner.rsplit(":", 2)
+    node, pid, born = owner.partition("#")[0].rsplit(":", 2)
     if node != platform.node():
         return True
     try:

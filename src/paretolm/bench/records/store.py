@@ -21,7 +21,6 @@ from ...evaluation.rows import Row
 from . import tables
 from .owners import alive, identity
 
-BUSY_MS = 30_000
 SETTLED = ("done", "failed")
 
 
@@ -62,13 +61,15 @@ class RunRecord:
 
 
 class Store:
-    """One results file. Safe for several processes at a time; one object belongs to one thread."""
+    """One results file. Safe for several processes at a time; one object belongs to one thread.
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    owner: who takes cells, as owners.identity says it; by default this process."""
+
+    def __init__(self, path: Path | str, owner: str = "") -> None:
+        self.path, self.owner = Path(path), owner or identity()
         with self._guarded():
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=BUSY_MS / 1000, isolation_level=None)
+            self._db = sqlite3.connect(self.path, timeout=tables.BUSY_MS / 1000, isolation_level=None)
         try:
             with self._guarded():
                 self._open()
@@ -77,27 +78,15 @@ class Store:
             raise
 
     def _open(self) -> None:
-        self._db.execute(f"PRAGMA busy_timeout = {BUSY_MS}")
+        self._db.execute(f"PRAGMA busy_timeout = {tables.BUSY_MS}")
         tables.check(self._db, self.path)
-        self._enter_wal()
+        tables.enter_wal(self._db)
         self._db.execute("PRAGMA synchronous = NORMAL")  # a killed process loses nothing, a power cut the last items
         self._db.execute("PRAGMA foreign_keys = ON")
         if self._db.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise sqlite3.DatabaseError("its pages do not check out")
         with self._writing():
             tables.make(self._db, self.path)
-
-    def _enter_wal(self) -> None:
-        """SQLite does not wait by itself where two processes switch a new file at once."""
-        deadline = time.monotonic() + BUSY_MS / 1000
-        while True:
-            try:
-                self._db.execute("PRAGMA journal_mode = WAL")
-                return
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline:
-                    raise
-                time.sleep(0.02)
 
     def close(self) -> None:
         self._db.close()
@@ -144,24 +133,23 @@ class Store:
 
     def claim(self, keys: Sequence[str]) -> list[str]:
         """Takes the unfinished cells of `keys` that no live process holds; answers those now held by this one."""
-        me, taken = identity(), []
+        taken = []
         with self._writing():
             for key in keys:
                 row = self._db.execute("SELECT state, owner FROM cells WHERE key = ?", (key,)).fetchone()
                 if row is None or row[0] in SETTLED:
                     continue
-                if row[0] == "running" and row[1] != me and alive(row[1]):
+                if row[0] == "running" and row[1] != self.owner and alive(row[1]):
                     continue
                 self._db.execute(
                     "UPDATE cells SET state = 'running', owner = ?, started = ?, error = NULL WHERE key = ?",
-                    (me, time.time(), key),
+                    (self.owner, time.time(), key),
                 )
                 taken.append(key)
         return taken
 
     def held_elsewhere(self, keys: Sequence[str]) -> list[str]:
         """Cells that another live process is working on."""
-        me = identity()
         with self._guarded():
             rows = [
                 r
@@ -170,7 +158,7 @@ class Store:
                     f"SELECT key, owner FROM cells WHERE state = 'running' AND key IN ({_marks(part)})", part
                 )
             ]
-        return [key for key, owner in rows if owner != me and alive(owner)]
+        return [key for key, owner in rows if owner != self.owner and alive(owner)]
 
     def finish(self, key: str) -> None:
         self._mark(key, "done", None)
@@ -178,6 +166,13 @@ class Store:
     def leave(self, key: str) -> None:
         """Lets go of a cell before its last item: the items stay, and whoever needs the others goes on from there."""
         self._mark(key, "partial", None)
+
+    def let_go(self) -> None:
+        """Leaves all that this owner works on, for others to go on from there."""
+        with self._writing():
+            self._db.execute(
+                "UPDATE cells SET state = 'partial', owner = NULL WHERE state = 'running' AND owner = ?", (self.owner,)
+            )
 
     def fail(self, key: str, sentence: str, *, again: bool = False) -> None:
         """again: the same call may succeed later (memory was short), so the items stay and it is tried again."""

@@ -1,12 +1,14 @@
-"""The tables of a results file. Another SCHEMA is another format."""
+"""The tables of a results file, and how one is opened. Another SCHEMA is another format."""
 
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 
 from ...errors import StoreError
 
+BUSY_MS = 30_000
 SCHEMA = 1
 TABLES = """
 CREATE TABLE runs (id INTEGER PRIMARY KEY, started REAL NOT NULL, finished REAL, request TEXT NOT NULL);
@@ -44,3 +46,16 @@ def make(db: sqlite3.Connection, path: Path) -> None:
         for statement in TABLES.split(";"):
             db.execute(statement)
         db.execute(f"PRAGMA user_version = {SCHEMA}")
+
+
+def enter_wal(db: sqlite3.Connection) -> None:
+    """SQLite does not wait by itself where two processes switch a new file at once."""
+    deadline = time.monotonic() + BUSY_MS / 1000
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)

@@ -14,6 +14,7 @@ from ...evaluation.suites import expand
 from ...evaluation.suites.suite import PERPLEXITY
 from ..desk import Desk
 from ..plan import DENSE, MEMORY, PROCESS_TASKS, SPEED, Table
+from ..records.store import CellRecord
 from .apart import apart, pairs_alike
 from .atlases import atlases
 from .frontier import frontier
@@ -29,6 +30,7 @@ from .gather import (
     speed_metric,
     unsettled,
 )
+from .machines import elsewhere
 from .reach import excused
 from .trust import trusted
 from .types import CellResult, Comparison, Metric, RecipeResult, TaskInfo
@@ -70,7 +72,7 @@ def assemble(desk: Desk, table: Table, started: float, began: float) -> Comparis
         computed=desk.measured,
         reused=sum(bool(c.key) for c in table.cells) - desk.measured,
         store=str(desk.request.store_path),
-        notes=(*desk.source.notes, *table.notes),
+        notes=(*desk.source.notes, *table.notes, *elsewhere(_records(desk, table).values())),
         title=desk.request.title,
         atlas=atlases(desk, table, {t: r.typed for t, r in zip(table.recipes, recipes, strict=True)}, measured),
         **_apart(desk, table, recipes, tasks, measured),
@@ -94,10 +96,14 @@ def _apart(
     return {"alike": len(pairs_alike(recipes, perplexity)), "apart": tuple(found)}
 
 
+def _records(desk: Desk, table: Table) -> dict[str, CellRecord]:
+    return desk.store.cells([c.key for c in table.cells if c.key])
+
+
 def _measured(desk: Desk, table: Table) -> dict[str, dict[str, Measured]]:
     """Recipe -> task -> its finished cell; one that was decided has the items it was decided on, and the untouched
     model those that any recipe needed."""
-    records = desk.store.cells([c.key for c in table.cells if c.key])
+    records = _records(desk, table)
     whole = {c.task for c in table.cells if c.recipe == DENSE and c.key and records[c.key].state in _READ}
     decided = {c.key: d for c in table.cells if c.key and c.task in whole and (d := desk.docket.decision(c))}
     needed: dict[str, list[str]] = {}
@@ -118,7 +124,7 @@ def _cell_results(
     desk: Desk, table: Table, measured: Mapping[str, Mapping[str, Measured]]
 ) -> dict[str, dict[str, CellResult]]:
     """Recipe -> task -> result, for every pair."""
-    records = desk.store.cells([c.key for c in table.cells if c.key])
+    records = _records(desk, table)
     found = {
         text: {c.task: unsettled(c, records.get(c.key)) for c in table.cells if c.recipe == text}
         for text in table.recipes

@@ -10,14 +10,17 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 import psutil
 
 from ...errors import CellError
 from ...evaluation.isolated import THREAD_VARIABLES, rebuilt
+from ..records.relay import Event, pass_on
 from .watch import IDLE_S, Watch
 
+WORKER = "paretolm.bench.workers.worker"
 DEBUG = "PARETOLM_DEBUG"  # set: tracebacks are shown
 
 
@@ -40,9 +43,18 @@ class WorkerDied(CellError):
 
 class WorkerClient:
     """A worker process: a module that calls `serve`. Ctrl-C in the terminal reaches only the parent, which then
-    ends it. idle_s: a process that is silent and does nothing for so many seconds hangs and is ended."""
+    ends it. idle_s: a process that is silent and does nothing for so many seconds hangs and is ended. env: what it
+    gets beside our own environment; serve: answers what it asks of a store elsewhere."""
 
-    def __init__(self, threads: int, module: str = "paretolm.bench.workers.worker", *, idle_s: float = IDLE_S) -> None:
+    def __init__(
+        self,
+        threads: int,
+        module: str = WORKER,
+        *,
+        idle_s: float = IDLE_S,
+        env: Mapping[str, str] = MappingProxyType({}),
+        serve: Callable[[Event], Any] = pass_on,
+    ) -> None:
         self._idle_s = idle_s
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115, closed with the process
         self._process = subprocess.Popen(
@@ -50,12 +62,12 @@ class WorkerClient:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if os.environ.get(DEBUG) else self._stderr,
-            env=_environment(threads),
+            env=_environment(threads) | dict(env),
             text=True,
             encoding="utf-8",
             start_new_session=True,
         )
-        self._cells: list[str] = []
+        self._serve, self._cells = serve, list[str]()
 
     @property
     def pid(self) -> int:
@@ -63,10 +75,7 @@ class WorkerClient:
 
     def ask(self, hear: Callable[[Mapping[str, Any]], None] = lambda _: None, **request: Any) -> Any:
         """The answer to one request; events before it go to `hear`. Raises the worker's own error, or WorkerDied."""
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.write(json.dumps(request) + "\n")
-            self._process.stdin.flush()
+        self._send(request)
         with Watch(self.pid, self._kill, self._idle_s) as watch:
             for event in self._events():
                 watch.heard()
@@ -75,11 +84,25 @@ class WorkerClient:
                         return event["result"]
                     case "error":
                         raise rebuilt(event["error"])
+                    case "store" | "file":
+                        self._answer(event)
                     case "at":
                         self._cells = event["cells"]
+                        hear(event)
                     case _:
                         hear(event)
         raise WorkerDied(watch.why, self._cells) if watch.why else self._death()
+
+    def _answer(self, event: Event) -> None:
+        answer = self._serve(event)
+        if event["wants"]:
+            self._send({"reply": answer})
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        assert self._process.stdin is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(message) + "\n")
+            self._process.stdin.flush()
 
     def _events(self) -> Iterator[dict[str, Any]]:
         assert self._process.stdout is not None

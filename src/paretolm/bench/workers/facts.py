@@ -115,6 +115,16 @@ def _lineage(cls: type) -> list[type]:
     return [c for c in cls.__mro__ if issubclass(c, Method) and c is not Method]
 
 
+def named_hash(name: str) -> str:
+    """Of a file of data, or of the model of that name; empty where there is neither."""
+    if found := code_hashes([name])[name]:
+        return found
+    try:
+        return content_hash(locate(name))
+    except ParetoError:
+        return ""
+
+
 def parse_task(line: str, seed: int) -> Task:
     """`recall`, or `recall(repeats=5, lengths=0.5/1)`: several values of a knob are joined by '/'. The path of a YAML
     alone is a task of lm-evaluation-harness. Raises RecipeError.

@@ -1,6 +1,7 @@
 """The process that holds the model: `python -m paretolm.bench.workers.worker`, one JSON request a line on stdin.
 
-Requests: open (a model and a text), describe (recipes and tasks), measure (cells). Answers and events are JSON
+Requests: open (a model and a text), describe (recipes and tasks), measure (cells). Where the worker works for another
+machine, lines that answer what it asked of the store there come between them. Answers and events are JSON
 lines on stdout; everything else that is printed goes to stderr. The process ends when stdin does, so none is
 left behind when its parent is killed.
 """
@@ -14,6 +15,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -70,6 +72,14 @@ class Worker:
 
         return describe_all(self.lm, recipes, tasks, self.source, seed, limit)
 
+    def do_hashes(self, names: Sequence[str]) -> dict[str, str]:
+        """What lies on this machine under the names of a call made on another, files or models; empty where nothing
+        does."""
+        from .facts import named_hash
+
+        own = {"the model": self.lm.content_hash, "the text": self.source.data_hash}
+        return own | {name: named_hash(name) for name in names}
+
     def do_tokens(self, count: int, seed: int) -> list[int]:
         """Tokens of the text, for processes that need any."""
         from ...evaluation.streams import build
@@ -106,15 +116,17 @@ class Worker:
         dense: task -> key of the untouched model's cell, which the judge checks itself against. only: task -> the items
         that are scored now, where not all are.
         """
-        from ..records.store import Store
+        from ..records.relay import opened, relayed
+        from .turns import turn
 
         by_task: dict[str, list[Mapping[str, Any]]] = {}
         for cell in cells:
             by_task.setdefault(cell["task"], []).append(cell)
-        with Store(Path(store)) as opened:
+        held = turn(alone=False) if relayed() else nullcontext()  # the call holds the turn of its own machine only
+        with opened(Path(store)) as rows, held:
             for line, mine in by_task.items():
                 told = (sure or {}).get(line), (dense or {}).get(line), (only or {}).get(line)
-                self._measure_task(opened, line, mine, seed, chunk, limit, *told)
+                self._measure_task(rows, line, mine, seed, chunk, limit, *told)
 
     def _measure_task(
         self,
@@ -205,20 +217,29 @@ class Worker:
 
 def serve(kind: type[Worker]) -> None:
     """Answers requests until stdin ends."""
-    requests: queue.Queue[str | None] = queue.Queue()
+    from ..records import relay
+
+    requests, replies = queue.Queue[dict[str, Any]](), queue.Queue[Any]()
 
     def listen() -> None:
         for line in sys.stdin:
-            requests.put(line)
+            message = json.loads(line)
+            if "reply" in message:
+                replies.put(message["reply"])
+            else:
+                requests.put(message)
+        relay.disconnect()
         os._exit(0)
 
     sys.stdout.flush()
     channel = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # libraries print where they should not
-    threading.Thread(target=listen, daemon=True).start()
     worker = kind(channel)
+    if os.environ.get(relay.RELAYED):
+        relay.connect(worker.tell, replies)
+    threading.Thread(target=listen, daemon=True).start()
     while True:
-        worker.answer(json.loads(requests.get() or "{}"))
+        worker.answer(requests.get())
 
 
 if __name__ == "__main__":
