@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from paretolm.bench.results.types import Estimate
+from paretolm.bench.tune.candidates import space
 from paretolm.bench.tune.halving import Search
 from paretolm.bench.tune.limits import Limits, read_limits
+from paretolm.bench.tune.outcome import Outcome
 from paretolm.bench.tune.predict import foreseen
-from paretolm.bench.tune.types import Foreseen, Point
+from paretolm.bench.tune.types import Check, Foreseen, Point, Proof, Tuned
 from paretolm.recipes.source import KnobInfo, MethodInfo
 
 CACHE, WEIGHTS = 1000.0, 4000.0
@@ -114,3 +116,49 @@ def limits(**given: Any) -> Limits:
 
 def search(judge: Planted, wanted: Limits, seed: int = 0) -> Search:
     return Search(wanted, wanted.quality, DENSE, ask, judge, seed)
+
+
+def tuned(share: str = "12%", kl: str = "kl<0.05", line: str = "window(window=64) + kv-quant(bits=4)") -> Tuned:
+    """What a search on planted methods found, with a proof that counts what was planted; line: what the best one is
+    called, for a recipe file must be readable."""
+    wanted = limits(kv=share, quality=[kl])
+    made = search(Planted(), wanted)
+    parts = space(ask, wanted, DENSE, {"keep", "store", "weights", "frequency"}, METHODS)
+    points = made.run(parts.parts)
+    outcome = Outcome(made, points)
+    winner = next(iter(outcome.feasible()), None)
+    proofs, named = (), outcome.points
+    if winner is not None:
+        named = tuple(replace(p, foreseen=replace(p.foreseen, line=line)) if p is winner else p for p in points)
+        held = winner.foreseen.kv[0] / CACHE
+        checks = (
+            Check(kl, True, winner.scores["kl"], wanted.quality[0].bound, 0.0, "divergence"),
+            Check(f"--kv {share}", True, Estimate(held, held, held, "share", 1, 1), 0.12, 1.0, "counted"),
+        )
+        proofs = (Proof(line, checks, {"held_kv_bytes": winner.foreseen.kv[0]}),)
+    return Tuned(
+        model="planted",
+        text="<b>text</b>",
+        context=1000,
+        trained_length=500,
+        limits=wanted.all,
+        watched=wanted.quality,
+        dense=DENSE,
+        dense_scores={},
+        best=proofs[0] if proofs else None,
+        proofs=proofs,
+        binds="" if proofs else outcome.binds(()),
+        nearest=None if proofs else outcome.nearest(),
+        relaxed=() if proofs else outcome.relaxed(),
+        points=tuple(named),
+        left_out=parts.left,
+        counts={**made.counts, "items": 6, "held out": 6},
+        notes=("a note",),
+        conditions={"device": "cpu", "threads": 1, "dtype": "float32", "attention": "sdpa", "seed": 0},
+        machine={"cpu": "a <cpu>"},
+        seed=0,
+        computed=10,
+        reused=0,
+        seconds=1.0,
+        store="results.sqlite",
+    )

@@ -26,6 +26,7 @@ from .limits import Limit, Limits, read_limits
 from .outcome import Outcome
 from .predict import foreseen
 from .proof import Prover
+from .rung_progress import RungProgress
 from .types import Point, Proof, Tuned
 
 PROOFS = 3  # recipes that are tried before the search gives up
@@ -92,7 +93,7 @@ def run(asked: Asked, progress: Progress) -> Tuned:
     if asked.time_s is not None and not asked.time_s > 0:
         raise UserError(f"--time is {asked.time_s:g}; it must be above 0 seconds")
     with Store(asked.request.store_path) as store:
-        desk = Desk(asked.request, store, progress)
+        desk = Desk(asked.request, store, RungProgress(progress))
         try:
             with progress.showing():
                 return _Tuning(asked, desk, began).run()
