@@ -45,5 +45,5 @@ $(READY): pyproject.toml requirements/ci.txt
 	@echo "Setting up .venv: torch first (about 200 MB), then the rest" >&2
 	$(PYTHON) -m venv .venv
 	$(PIP) torch
-	$(PIP) --editable '.[dev,train,serve]'
+	$(PIP) --editable '.[dev,train,serve,papers,cluster]'
 	@touch $@

@@ -111,7 +111,7 @@ def distribution(requirement: str) -> str:
 
 def test_what_is_imported_is_declared_and_nothing_else():
     optional = project()["optional-dependencies"]
-    extras = (*optional["train"], *optional["hub"], *optional["serve"])
+    extras = [r for name in ("train", "hub", "serve", "papers", "cluster") for r in optional[name]]
     declared = {distribution(r) for r in (*project()["dependencies"], *extras)}
     assert {IMPORTED_AS.get(name, name) for name in declared} == imported()
 
@@ -126,7 +126,11 @@ def test_versions_of_the_own_set_up_satisfy_what_is_declared():
             pinned[distribution(name)] = version
     extras = project()["optional-dependencies"]
     declared = [
-        Requirement(r) for r in (*project()["dependencies"], *extras["dev"], *extras["train"], *extras["serve"])
+        Requirement(r)
+        for r in (
+            *project()["dependencies"],
+            *(r for e in ("dev", "train", "serve", "papers", "cluster") for r in extras[e]),
+        )
     ]
     for requirement in declared:
         assert requirement.specifier.contains(pinned[distribution(requirement.name)]), requirement
