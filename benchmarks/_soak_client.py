@@ -129,6 +129,9 @@ class Clients:
                 if self.server.up.is_set() and self.server.life == life:
                     outcome = "lost"
                     self.wrong.append(f"{ask}: {type(error).__name__}: {error}")
+            except Exception as error:  # a client that dies would be missed by nobody
+                outcome = "wrong"
+                self.wrong.append(f"{ask}: {type(error).__name__}: {error}")
             with self._lock:
                 assert ask.number not in self.found
                 self.found[ask.number] = outcome
@@ -203,7 +206,10 @@ def _events(got: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
             got.read()
             return
         if line:
-            event = json.loads(line.removeprefix("data: "))
+            try:
+                event = json.loads(line.removeprefix("data: "))
+            except ValueError:  # the connection ended within it
+                raise http.client.IncompleteRead(raw) from None
             yield event
             if "error" in event:
                 return
