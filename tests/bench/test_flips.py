@@ -13,6 +13,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from paretolm.bench import desk, plan
+from paretolm.bench.cluster import staff
 from paretolm.bench.compare import compare
 from paretolm.bench.records import keys
 from paretolm.bench.records.store import Store
@@ -95,7 +96,7 @@ def place(model: Path, text: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     """Everything is measured once."""
     made = Place(tmp_path_factory.mktemp("flips"), model, text)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(desk, "Crew", InlineCrew)
+        patch.setattr(staff, "Crew", InlineCrew)
         patch.syspath_prepend(str(made.method.parents[2]))
         found = Index(made.method.parents[1], "flipped")
         patch.setattr(index, "own", lambda: found)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from paretolm.bench import desk
+from paretolm.bench.cluster import staff
 from paretolm.bench.compare import compare
 from paretolm.bench.plan import Cell
 from paretolm.bench.records.store import CellRecord, Scored
@@ -56,7 +56,7 @@ def test_nothing_else_is_excused() -> None:
 
 def test_the_other_tasks_rank_it(model: Path, text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A window of 64 tokens on a stream of 96 and on questions of a few."""
-    monkeypatch.setattr(desk, "Crew", InlineCrew)
+    monkeypatch.setattr(staff, "Crew", InlineCrew)
     question = {"subject": "places", "question": "Where?", "choices": ["here", "there"], "answer": 0}
     (tmp_path / "set.jsonl").write_text("\n".join([json.dumps(question)] * 6))
     monkeypatch.chdir(tmp_path)

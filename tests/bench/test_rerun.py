@@ -15,6 +15,7 @@ import pytest
 from paretolm import cli
 from paretolm.bench import desk
 from paretolm.bench import rerun as reruns
+from paretolm.bench.cluster import staff
 from paretolm.bench.compare import compare
 from paretolm.bench.records import record
 from paretolm.bench.records.store import Scored, Store
@@ -30,7 +31,7 @@ QUESTIONS = [{"question": f"Where is {w}?", "choices": ["the river", "a garden"]
 
 @pytest.fixture(autouse=True)
 def inline(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(desk, "Crew", InlineCrew)
+    monkeypatch.setattr(staff, "Crew", InlineCrew)
 
 
 def measured_in(place: Path, model: Path, text: Path, **more: Any) -> Path:
@@ -40,7 +41,7 @@ def measured_in(place: Path, model: Path, text: Path, **more: Any) -> Path:
     (place / "questions.jsonl").write_text("\n".join(map(json.dumps, QUESTIONS)))
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place)
-        patch.setattr(desk, "Crew", InlineCrew)
+        patch.setattr(staff, "Crew", InlineCrew)
         asked = {"recipes": [RECIPE], "tasks": TASKS, "text": "text.jsonl", "output": "out", "threads": 1} | more
         compare("model", **asked)
     return place
@@ -274,12 +275,11 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 def test_the_command(place: Path, store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     key, output = key_of(store), ("-o", str(place / "out"))
-    code, out, _ = run(capsys, key[:16], *output, "--json")
-    told, _, plain = out.rstrip().rpartition("\n")
+    code, out, _ = run(capsys, key[:16], *output)
     assert code == 0
-    assert told.startswith(f"{key[:12]}  window(window=16): perplexity(length=48")
-    assert "equal to the last bit in all of " in told
-    assert [one["state"] for one in json.loads(plain)] == ["equal"]
+    assert out.startswith(f"{key[:12]}  window(window=16): perplexity(length=48")
+    assert "equal to the last bit in all of " in out
+    assert [one["state"] for one in json.loads(run(capsys, key[:16], *output, "--json")[1])] == ["equal"]
     flip_weight(place)
     code, out, _ = run(capsys, key, *output)
     assert code == 1
@@ -304,9 +304,9 @@ def test_without_a_name_runs_and_cells_are_listed(
     place: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    code, out, _ = run(capsys, "-o", str(place / "out"), "--json")
+    plain = json.loads(run(capsys, "-o", str(place / "out"), "--json")[1])
+    code, out, _ = run(capsys, "-o", str(place / "out"))
     assert code == 0
-    plain = json.loads(out.rstrip().rpartition("\n")[2])
     assert [r["id"] for r in plain["runs"]] == [1]
     assert set(plain["cells"]) == set(store.cell_keys())
     assert all(key[:12] in out for key in store.cell_keys())

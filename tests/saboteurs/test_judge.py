@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 
-from paretolm.bench import desk
+from paretolm.bench.cluster import staff
 from paretolm.bench.compare import compare
 from paretolm.bench.records.origin import audit_memo
 from paretolm.bench.records.store import Store
@@ -76,7 +76,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(made)
         patch.setenv("XDG_CACHE_HOME", str(made / "cache"))
-        patch.setattr(desk, "Crew", InlineCrew)
+        patch.setattr(staff, "Crew", InlineCrew)
         yield made
 
 
