@@ -118,19 +118,32 @@ def _failed(proof: Proof) -> str:
 
 def shown(limit: Limit, value: float) -> str:
     """A value in the unit of the limit."""
+    return f"{bare(limit, value)} {unit(limit)}".rstrip()
+
+
+def bare(limit: Limit, value: float) -> str:
+    """The same without a unit that is a word."""
     if limit.name == "latency":
-        return f"{digits(1000 * value)} ms/token"
+        return digits(1000 * value)
     if limit.form == "factor":
         return f"{digits(value, 4)}x"
     if limit.form == "share" or (limit.measure and limit.measure.higher):
         return f"{digits(100 * value)}%"
-    if limit.measure is None:
-        return size(value)
-    return f"{digits(value)} {limit.measure.unit}".rstrip()
+    return size(value) if limit.measure is None else digits(value)
+
+
+def unit(limit: Limit) -> str:
+    """Of a column; empty where the values carry it."""
+    if limit.name == "latency":
+        return "ms/token"
+    return limit.measure.unit if limit.measure and not limit.measure.higher and limit.form == "absolute" else ""
+
+
+def heading(limit: Limit) -> str:
+    """'kl, nats/token'."""
+    return ", ".join(word for word in (limit.name, unit(limit)) if word)
 
 
 def span(limit: Limit, low: float | None, high: float | None) -> str:
     """'[low, high]' in that unit; empty without an interval, or where it is a point."""
-    if low is None or high is None or low == high:
-        return ""
-    return f"[{shown(limit, low)}, {shown(limit, high)}]"
+    return "" if low is None or high is None or low == high else f"[{bare(limit, low)}, {bare(limit, high)}]"

@@ -9,7 +9,7 @@ from ..report.render import put
 from ..report.text import digits, size
 from . import table
 from .halving import axis_of
-from .outcome import shown
+from .outcome import heading
 from .picture import picture
 from .types import Tuned
 
@@ -37,7 +37,7 @@ def render(found: Tuned) -> str:
         bytes_of=lambda point: table.bytes_of(found, point),
         mark=lambda point: table.mark(found, point),
         quality=table.quality,
-        shown=shown,
+        heading=heading,
         axis="cache" if axis_of(found.asked) == "kv" else "weights and cache",
         timed=found.asked.named("latency"),
         picture=picture(found),

@@ -11,7 +11,7 @@ from ..report.charts import worst_drawn
 from ..report.text import size
 from .halving import axis_of
 from .limits import Limit
-from .outcome import shown
+from .outcome import bare, unit
 from .predict import loss
 from .table import bytes_of, quality_words
 from .types import Point, Tuned
@@ -61,9 +61,10 @@ def picture(found: Tuned) -> dict[str, Any]:
         "limit_y": up.at(limits["y"]) if limits["y"] is not None else None,
         "limit_words": limits["words"],
         "x_ticks": [(across.at(v), size(v)) for v in _log_ticks(*xs)],
-        "y_ticks": [(up.at(v), shown(quality, v)) for v in _ticks(*ys)],
+        "y_ticks": [(up.at(v), bare(quality, v)) for v in _ticks(*ys)],
         "x_name": "cache held" if axis == "kv" else "weights and cache held",
         "y_name": quality.measure.help if quality.measure else quality.name,
+        "y_unit": unit(quality),
         "better": "higher is better" if higher else "lower is better",
         "box": (LEFT, TOP, WIDTH - RIGHT, HEIGHT - BOTTOM),
     }

@@ -9,7 +9,7 @@ from ..report.text import seconds, size
 from ..results.types import Estimate
 from .halving import axis_of
 from .limits import Limit
-from .outcome import shown, span
+from .outcome import bare, heading, shown, span
 from .types import Check, Point, Proof, Tuned
 
 if TYPE_CHECKING:
@@ -64,12 +64,12 @@ def bytes_of(found: Tuned, point: Point) -> str:
 
 def quality_words(found: Tuned, point: Point) -> list[str]:
     limits = [*found.watched, *(limit for limit in found.limits if limit.name == "latency")]
-    return [f"{x.name} {quality(x, point.scores.get(x.name))}" for x in limits if x.name in point.scores]
+    return [f"{heading(x)}: {quality(x, point.scores.get(x.name))}" for x in limits if x.name in point.scores]
 
 
 def quality(limit: Limit, e: Estimate | None) -> str:
     """'1.021x [1.010x, 1.034x]'."""
-    return "–" if e is None else f"{shown(limit, e.value)} {span(limit, e.low, e.high)}".strip()
+    return "–" if e is None else f"{bare(limit, e.value)} {span(limit, e.low, e.high)}".strip()
 
 
 def ordered(found: Tuned) -> list[Point]:
@@ -87,9 +87,9 @@ def frontier_table(found: Tuned) -> Table:
     made = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     axis = axis_of(found.asked)
     made.add_column("recipe", overflow="fold", min_width=18)
-    heads = ["cache" if axis == "kv" else "weights and cache", *(w.name for w in found.watched)]
+    heads = ["cache" if axis == "kv" else "weights and cache", *(heading(w) for w in found.watched)]
     timed = found.asked.named("latency")
-    for head in (*heads, *(["latency"] if timed else []), "items", "documents"):
+    for head in (*heads, *([heading(timed)] if timed else []), "items", "documents"):
         made.add_column(head, justify="right")
     made.add_column("")
     for p in (p for p in ordered(found) if p.stage == "ranked"):
@@ -103,7 +103,7 @@ def frontier_table(found: Tuned) -> Table:
 
 
 def _two_lines(limit: Limit, e: Estimate | None) -> str:
-    return "–" if e is None else f"{shown(limit, e.value)}\n{span(limit, e.low, e.high)}".strip()
+    return "–" if e is None else f"{bare(limit, e.value)}\n{span(limit, e.low, e.high)}".strip()
 
 
 def mark(found: Tuned, p: Point) -> str:
