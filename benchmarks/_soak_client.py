@@ -20,7 +20,7 @@ KINDS = 48  # different questions, each asked again and again
 MALFORMED = (  # body, status
     (b"{", 400),
     (b"[" * 50_000, 400),
-    (b'{"model": "soak", "prompt": ""}', 400),
+    (b'{"model": "soak", "prompt": []}', 400),
     (b'{"model": "soak", "prompt": "a", "temperature": -1}', 400),
     (b'{"model": "soak", "prompt": "a", "surprise": 1}', 400),
     (b'{"model": "other", "prompt": "a"}', 404),
@@ -162,7 +162,10 @@ class Clients:
             return self._streamed(ask, line, got) if ask.body["stream"] else self._whole(ask, got)
 
     def _refused(self, got: http.client.HTTPResponse, expected: int | None) -> str:
-        sentence = json.loads(got.read())["error"]["message"]
+        said = json.loads(got.read())
+        if got.status == 200:
+            raise Wrong(f"200 instead of {expected}: {said}")
+        sentence = said["error"]["message"]
         if expected is None and got.status not in (429, 503):
             raise Wrong(f"refused with {got.status}: {sentence}")
         if expected is not None and got.status not in (expected, 503):

@@ -211,6 +211,8 @@ class App:
         except Refusal as refusal:
             yield _data(refusal.body)
             return
+        except ClientDisconnect:
+            return  # the answer has begun: there is nobody to tell
         if answer.asked.usage:
             yield _data(answer.usage_chunk())
         self._count(answer, job)
