@@ -22,12 +22,25 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def test_what_is_asked_for_arrives(run: Any, tmp_path: Path, asked: list[Any]) -> None:
     call = ("tune", "m", "--kv", "25%", "--memory", "2GiB", "--latency", "80ms/token", "--context", "32k")
-    more = ("--quality", "kl<0.02", "--quality", "ppl<1.05x", "--seed", "3", "--time", "60", "--text", "t.txt")
+    more = (
+        "--quality",
+        "kl<0.02",
+        "--quality",
+        "ppl<1.05x",
+        "--seed",
+        "3",
+        "--time",
+        "60",
+        "--text",
+        "t.txt",
+        "--workers",
+        "2",
+    )
     assert run(*call, *more, "-o", str(tmp_path / "out"), "-q")[0] == 0
     (one,) = asked
     assert (one.memory, one.kv, one.latency, one.context, one.time_s) == ("2GiB", "25%", "80ms/token", "32k", 60)
     assert one.quality == ("kl<0.02", "ppl<1.05x")
-    assert (one.request.model, one.request.seed, one.request.text) == ("m", 3, "t.txt")
+    assert (one.request.model, one.request.seed, one.request.text, one.request.workers) == ("m", 3, "t.txt", "2")
 
 
 def test_the_page_and_the_recipe_lie_among_the_results_or_where_asked(

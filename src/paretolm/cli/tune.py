@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose
+from ._options import Attention, Device, Dtype, Json, Model, Quiet, Seed, Text, Verbose, Workers
 
 if TYPE_CHECKING:
     from ..bench.tune.tune import Asked
@@ -49,6 +49,7 @@ def command(
     dtype: Dtype = None,
     attention: Attention = None,
     threads: Threads = None,
+    workers: Workers = None,
     seed: Seed = 0,
     time: Time = None,
     as_json: Json = False,
@@ -64,7 +65,7 @@ def command(
     from ..bench.tune.tune import Asked
 
     words = None if text is None else str(text)
-    request = Request(model, (), (), words, output, device, dtype, attention, threads, seed)
+    request = Request(model, (), (), words, output, device, dtype, attention, threads, seed, workers=workers)
     found = _found(Asked(request, context, memory, kv, latency, tuple(quality or ()), time), quiet, verbose)
     folder = output.parent if output.suffix == ".sqlite" else output
     _print(found, report or folder / "tune.html", to or folder / "recipe.toml", as_json)

@@ -67,6 +67,7 @@ def tune(
     threads: int | None = None,
     seed: int = 0,
     seconds: float | None = None,
+    workers: str | int | None = None,
     progress: Progress | None = None,
 ) -> Tuned:
     """Searches recipes of all shelves for the best one within limits.
@@ -80,8 +81,10 @@ def tune(
 
     Raises UserError for what was asked wrongly; that nothing meets the limits is a result.
     """
-    path = None if text is None else str(text)
-    request = Request(str(model), (), (), path, Path(output), device, dtype, attention, threads, seed, sweep=Sweep())
+    path, crew = None if text is None else str(text), None if workers is None else str(workers)
+    request = Request(
+        str(model), (), (), path, Path(output), device, dtype, attention, threads, seed, sweep=Sweep(), workers=crew
+    )
     wanted = (quality,) if isinstance(quality, str) else tuple(quality)
     return run(Asked(request, context, memory, kv, latency, wanted, seconds), progress or Progress())
 
