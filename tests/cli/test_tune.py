@@ -16,7 +16,12 @@ from tests.bench.tune.planted import tuned
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Requests that would have been searched; every search finds the planted best."""
     seen: list[Any] = []
-    monkeypatch.setattr(bench, "run", lambda asked, progress: seen.append(asked) or tuned())
+
+    def run(asked: Any, progress: Any) -> Any:
+        seen.append(asked)
+        return tuned()
+
+    monkeypatch.setattr(bench, "run", run)
     return seen
 
 

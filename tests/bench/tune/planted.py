@@ -127,7 +127,7 @@ def tuned(share: str = "12%", kl: str = "kl<0.05", line: str = "window(window=64
     points = made.run(parts.parts)
     outcome = Outcome(made, points)
     winner = next(iter(outcome.feasible()), None)
-    proofs, named = (), outcome.points
+    proofs, named = tuple[Proof, ...](), tuple(points)
     if winner is not None:
         named = tuple(replace(p, foreseen=replace(p.foreseen, line=line)) if p is winner else p for p in points)
         held = winner.foreseen.kv[0] / CACHE
@@ -150,7 +150,7 @@ def tuned(share: str = "12%", kl: str = "kl<0.05", line: str = "window(window=64
         binds="" if proofs else outcome.binds(()),
         nearest=None if proofs else outcome.nearest(),
         relaxed=() if proofs else outcome.relaxed(),
-        points=tuple(named),
+        points=named,
         left_out=parts.left,
         counts={**made.counts, "items": 6, "held out": 6},
         notes=("a note",),

@@ -127,7 +127,7 @@ class Search:
                 made = foreseen(joined(c), facts)
                 if self._worth_it(made, c):
                     used = resources_used(self.limits, made, self.dense)
-                    standing.append((self._key(expected, used, made.total[0]), made, c))
+                    standing.append((self._key(expected, used, made.most("memory")), made, c))
         standing.sort(key=lambda one: one[0])
         return [c for _, _, c in standing[:BEAM]], [(key, made) for key, made, _ in standing]
 
@@ -160,7 +160,7 @@ class Search:
 
     def key(self, p: Point) -> tuple[float, float]:
         used = resources_used(self.limits, p.foreseen, self.dense)
-        return self._key(_values(p), used, p.foreseen.total[0])
+        return self._key(_values(p), used, p.foreseen.most("memory"))
 
     def _going_on(self, most: int) -> list[Foreseen]:
         alive = [p for p in self.points.values() if p.stage == "scored"]
@@ -191,7 +191,7 @@ def front(points: Collection[Point], quality: Limit, axis: str) -> list[Point]:
     from ..results.frontier import frontier
 
     listed = list(points)
-    places = [(p.foreseen.bytes(axis)[0], loss(quality, p.scores[quality.name].value)) for p in listed]
+    places = [(p.foreseen.most(axis), loss(quality, p.scores[quality.name].value)) for p in listed]
     return [listed[i] for i in frontier(places)]
 
 

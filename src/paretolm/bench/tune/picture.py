@@ -40,7 +40,7 @@ def picture(found: Tuned) -> dict[str, Any]:
     """Everything the template draws: points, the line through the frontier, limits and ticks in pixels."""
     quality, axis = found.watched[0], axis_of(found.asked)
     drawn = [p for p in found.points if quality.name in p.scores]
-    held = [p.foreseen.bytes(axis)[0] for p in drawn]
+    held = [p.foreseen.most(axis) for p in drawn]
     values = [p.scores[quality.name].value for p in drawn]
     higher = bool(quality.measure and quality.measure.higher)
     edge = worst_drawn(values, higher)
@@ -87,7 +87,7 @@ def _point(found: Tuned, p: Point, across: Scale, up: Scale, axis: str, quality:
     spread = None if e.low is None or e.high is None or p.stage != "ranked" else (_in(up.at(e.low)), _in(up.at(e.high)))
     words = [p.line, bytes_of(found, p), *quality_words(found, p), f"{p.items} items, {p.stage}"]
     return {
-        "x": across.at(p.foreseen.bytes(axis)[0]),
+        "x": across.at(p.foreseen.most(axis)),
         "y": y,
         "spread": spread,
         "kind": kind,

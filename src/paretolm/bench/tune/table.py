@@ -55,11 +55,17 @@ def told_of(found: Tuned, point: Point) -> str:
 
 def bytes_of(found: Tuned, point: Point) -> str:
     axis = axis_of(found.asked)
-    low, high = point.foreseen.bytes(axis)
-    whole = found.dense.bytes(axis)[0]
-    spread = "" if high is None or high <= 1.005 * low else f"–{size(high)}"
     what = "cache" if axis == "kv" else "weights and cache"
-    return f"{what} {size(low)}{spread} ({100 * low / whole:.1f}%)"
+    return f"{what} {predicted(found, point)[0]} ({predicted(found, point)[1]})"
+
+
+def predicted(found: Tuned, point: Point) -> tuple[str, str]:
+    """('217 KiB', '1.3%'), or ('217–841 KiB', ...) where the prediction leaves room."""
+    low, high = point.foreseen.bytes(axis_of(found.asked))
+    whole = found.dense.bytes(axis_of(found.asked))[0]
+    if high is None or high <= 1.005 * low:
+        return size(low), f"{100 * low / whole:.1f}%"
+    return f"{size(low)}–{size(high)}", f"{100 * low / whole:.1f}–{100 * high / whole:.1f}%"
 
 
 def quality_words(found: Tuned, point: Point) -> list[str]:
@@ -75,7 +81,7 @@ def quality(limit: Limit, e: Estimate | None) -> str:
 def ordered(found: Tuned) -> list[Point]:
     """The frontier and what was ranked beside it, by bytes; then the others."""
     axis = axis_of(found.asked)
-    return sorted(found.points, key=lambda p: (p.stage != "ranked", p.foreseen.bytes(axis)[0], p.line))
+    return sorted(found.points, key=lambda p: (p.stage != "ranked", p.foreseen.most(axis), p.line))
 
 
 def frontier_table(found: Tuned) -> Table:
@@ -93,8 +99,7 @@ def frontier_table(found: Tuned) -> Table:
         made.add_column(head, justify="right")
     made.add_column("")
     for p in (p for p in ordered(found) if p.stage == "ranked"):
-        low = p.foreseen.bytes(axis)[0]
-        cells = [f"{size(low)}\n{100 * low / found.dense.bytes(axis)[0]:.1f}%"]
+        cells = ["\n".join(predicted(found, p))]
         cells += [_two_lines(w, p.scores.get(w.name)) for w in found.watched]
         cells += [_two_lines(timed, p.scores.get("latency"))] if timed else []
         counts = [str(p.items), str(max(e.num_documents for e in p.scores.values()))]

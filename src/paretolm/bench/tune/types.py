@@ -42,6 +42,11 @@ class Foreseen:
         """Of 'kv' or 'memory'."""
         return self.kv if name == "kv" else self.total
 
+    def most(self, name: str) -> float:
+        """The same at its high end, where it is known: what a recipe is set against others by."""
+        low, high = self.bytes(name)
+        return low if high is None else high
+
 
 @dataclass(frozen=True)
 class Point:
