@@ -75,7 +75,7 @@ def test_a_worker_that_hangs_is_ended_and_names_its_cells(worker: WorkerClient) 
     ) as died:
         worker.ask(do="hang")
     assert died.value.cells == ["one", "two"]
-    assert not psutil.pid_exists(worker.pid) or psutil.Process(worker.pid).status() == psutil.STATUS_ZOMBIE
+    wait_for(lambda: not alive(worker.pid))
 
 
 def test_silence_at_work_is_no_hanging(worker: WorkerClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,6 +174,13 @@ def states(output: Path) -> set[str]:
         return set()
     with Store(output / "results.sqlite") as store:
         return {r.state for r in store.cells(store.cell_keys()).values()}
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def wait_for(happened: Any, seconds: float = 120) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -144,8 +145,14 @@ def test_all_ends_when_it_is_stopped(tmp_path: Path) -> None:
         run(Call(("good",), tmp_path / "out", tmp_path / "store", workers=1), Stopping())
     for record in (tmp_path / "out").glob("*.json"):  # the worker may have ended first
         assert json.loads(record.read_text())["id"] == "good"
-    mine = psutil.Process().children(recursive=True)
-    assert not [p for p in mine if "made_worker" in " ".join(p.cmdline())]
+    mine = [p for p in psutil.Process().children(recursive=True) if "made_worker" in words_of(p)]
+    assert not psutil.wait_procs(mine, timeout=10)[1]
+
+
+def words_of(process: psutil.Process) -> str:
+    with suppress(psutil.Error):  # it may just have ended
+        return " ".join(process.cmdline())
+    return ""
 
 
 def test_an_unknown_paper_is_named_before_anything_runs(tmp_path: Path) -> None:

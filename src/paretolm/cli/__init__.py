@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 import traceback
 from importlib import import_module
@@ -16,6 +17,7 @@ import typer
 from ..errors import ParetoError, UserError, nearest
 
 DEBUG = "PARETOLM_DEBUG"  # set: tracebacks are shown
+STOPPED = 130  # exit code
 
 
 def verbs() -> list[str]:
@@ -36,11 +38,22 @@ def main(argv: list[str] | None = None) -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, UserError) else 1)
     except KeyboardInterrupt:
+        _ends(argv)
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(STOPPED)
+    except SystemExit as end:
+        if end.code == STOPPED:
+            _ends(argv)
+        raise
     except BrokenPipeError:  # who reads along has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)
+
+
+def _ends(argv: list[str] | None) -> None:
+    """A second Ctrl-C does not change how the process ends, if it is ours alone."""
+    if argv is None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _check_text(arguments: list[str]) -> None:

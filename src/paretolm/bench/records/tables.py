@@ -29,15 +29,21 @@ CREATE TABLE memos (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 def check(db: sqlite3.Connection, path: Path) -> bool:
     """Whether the tables are there already. Raises StoreError for a file of a newer version or another program, of
     which nothing is changed."""
-    version = db.execute("PRAGMA user_version").fetchone()[0]
+    version = _version(db)
     if version > SCHEMA:
         raise StoreError(
             f"{path} was written by a newer paretolm (format {version}, this one reads {SCHEMA}); "
             "upgrade paretolm, or give another --output_path"
         )
     if version == 0 and db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone():
-        raise StoreError(f"{path} is a database of another program; give another --output_path")
+        version = _version(db)  # another process may have made our tables just now, version and all
+        if version == 0:
+            raise StoreError(f"{path} is a database of another program; give another --output_path")
     return bool(version == SCHEMA)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def make(db: sqlite3.Connection, path: Path) -> None:
