@@ -45,9 +45,10 @@ class Some(Docket):
         self.only = only
 
     def is_open(self, cell: Cell, states: Mapping[str, str]) -> bool:
-        wanted = self.only.get(cell.task)
-        if states[cell.key] in SETTLED or wanted is None:
-            return states[cell.key] not in SETTLED
+        """Also a cell whose process ended before it had checked itself on its items."""
+        wanted, state = self.only.get(cell.task), states[cell.key]
+        if state in SETTLED or state == "running" or wanted is None:
+            return state not in SETTLED
         return not set(wanted) <= self.store.item_names(cell.key)
 
 
@@ -62,7 +63,7 @@ class DeskJudge:
                 raise rebuilt(one["error"])
         self.sees = set.intersection(*(set(one["sees"]) for one in facts.values()))
         orders = {line: order(desk, line) for line in tasks.values()}
-        self.seen = {line: names[: len(names) - _held_out(names, line)] for line, names in orders.items()}
+        self.seen = {line: names[: len(names) - count_held_out(names, line)] for line, names in orders.items()}
         self.held_out = {line: names[len(self.seen[line]) :] for line, names in orders.items()}
         self.base: dict[str, float] = {}
         self.dense: dict[str, Estimate] = {}
@@ -162,7 +163,8 @@ def order(desk: Desk, line: str) -> list[str]:
     return list(desk.ask_once("order", line, task=line, seed=desk.request.seed, limit=None))
 
 
-def _held_out(names: Sequence[str], line: str) -> int:
+def count_held_out(names: Sequence[str], line: str) -> int:
+    """How many of a task's items are kept for proofs. Raises TextError where there is only one."""
     if len(names) < 2:
         raise TextError(
             f"the text is enough for one item of {line}; a proof needs another that the search has not seen: "
