@@ -112,6 +112,7 @@ def test_when_time_is_up_one_recipe_is_brought_to_the_end() -> None:
     made.late = lambda: True
     points = made.run(space(ask, wanted, DENSE, SEES, METHODS).parts)
     assert {rung for _, rung in judge.asked} == {0, 2}
+    assert made.cut == ("The time was up: combinations were not scored, and one recipe went on to the end.",)
     assert sum(p.stage == "ranked" for p in points) <= 1 + 4 + 1
 
 

@@ -52,6 +52,7 @@ class Search:
     points: dict[str, Point] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     looked_at: list[Foreseen] = field(default_factory=list)  # all whose bytes are predicted
+    cut: tuple[str, ...] = ()  # a sentence where the time was up
 
     def run(self, parts: Sequence[Foreseen]) -> list[Point]:
         """All recipes that were scored; those at stage 'ranked' have seen every item. The untouched model is one."""
@@ -61,11 +62,15 @@ class Search:
         combined = self._combinations([p for p in singles if p.stage == "scored" and p.line != self.dense.line])
         if not any(possible(self.limits, f, self.dense) for f in self.looked_at):
             self.looked_at += self._lightest(parts)
-        if combined and not self.late():
+        if self.late():
+            self.cut = ("The time was up: combinations were not scored, and one recipe went on to the end.",)
+        elif combined:
             self._scored(combined, 0)
         for rung in range(1, self.rungs):
             last = rung == self.rungs - 1
             most = 1 if self.late() else GO_ON[min(rung, len(GO_ON)) - 1]
+            if self.late() and not self.cut:
+                self.cut = ("The time was up: fewer recipes than usual went on to all items.",)
             if not self.late() or last:
                 self._scored(self._going_on(most), rung)
         return self._ended()

@@ -225,7 +225,7 @@ class _Tuning:
                 "items": sum(map(len, judge.seen.values())),
                 "held out": sum(map(len, judge.held_out.values())),
             },
-            notes=(*desk.source.notes, *Sweep(context=self.limits.context).doubts(self.trained)),
+            notes=(*desk.source.notes, *Sweep(context=self.limits.context).doubts(self.trained), *search.cut),
             computed=len(judge.new),
             reused=len(judge.old),
             seconds=round(time.monotonic() - self.began, 3),
