@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 RECIPES = ["window(window=32)", "window(window=24)"]
 TASKS = ["perplexity(length=96, streams=20, audit=0)", "divergence(length=96, streams=20, positions=8)"]
 COMPARE = "from paretolm.cli import main; main()"
-START_S = 120
+START_S = 300  # Ray on a busy machine
 
 
 def end(process: subprocess.Popen[str]) -> None:
@@ -68,11 +68,17 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen
             end(process)
 
 
-def called(nodes: Any, model: Path, words: Path, output: Path) -> subprocess.Popen[str]:
+@contextmanager
+def called(nodes: Any, model: Path, words: Path, output: Path) -> Iterator[subprocess.Popen[str]]:
     lists = [*(f"-m{r}" for r in RECIPES), *(f"-t{t}" for t in TASKS)]
     more = ["--text", str(words), "-o", str(output), "--chunk", "1", "--workers", f"ray://{nodes.address}", "--json"]
     command = [sys.executable, "-c", COMPARE, "compare", str(model), *lists, *more]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def items_of(output: Path) -> dict[str, int]:
@@ -101,23 +107,23 @@ def test_nothing_is_lost_or_doubled(nodes: Any, model: Path, text: Path, tmp_pat
     alone, output = tmp_path / "alone", tmp_path / "cluster"
     compare(str(model), RECIPES, TASKS, text=text, output=alone, threads=1, chunk=1)
 
-    process = called(nodes, model, text, output)
-    wait_for(lambda: any(items_of(output).values()), process)
-    busy = workers(nodes)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    with called(nodes, model, text, output) as process:
+        wait_for(lambda: any(items_of(output).values()), process)
+        busy = workers(nodes)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
     assert (process.returncode, "Traceback" in err) == (130, False)
     assert busy
     assert not psutil.wait_procs(busy, timeout=20)[1], "no worker is left on a node"
     kept = finished(output)
     assert len(kept) < 6
 
-    process = called(nodes, model, text, output)
-    wait_for(lambda: sum(n > 0 for n in items_of(output).values()) > 1 and len(workers(nodes)) > 1, process)
-    nodes.stdin.write("kill\n")
-    nodes.stdin.flush()
-    assert nodes.stdout.readline() == "killed\n"
-    out, err = process.communicate(timeout=START_S)
+    with called(nodes, model, text, output) as process:
+        wait_for(lambda: sum(n > 0 for n in items_of(output).values()) > 1 and len(workers(nodes)) > 1, process)
+        nodes.stdin.write("kill\n")
+        nodes.stdin.flush()
+        assert nodes.stdout.readline() == "killed\n"
+        out, err = process.communicate(timeout=START_S)
     assert process.returncode == 0, err
     found = json.loads(out.splitlines()[-1])
     assert found["computed"] == 6 - len(kept)

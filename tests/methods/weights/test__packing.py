@@ -78,7 +78,8 @@ def test_torchs_int8_product_in_bfloat16(width: int, rows: int) -> None:
     expected = functional.linear(x.float(), naive(module), module.bias.float())
     y = module(x)
     assert y.dtype is torch.bfloat16
-    assert torch.allclose(y.float(), expected, rtol=0, atol=BFLOAT16 * float(expected.abs().max()))
+    # the product, its scale and the bias are rounded, each by half a unit of the last place at most
+    assert torch.allclose(y.float(), expected, rtol=0, atol=1.5 * BFLOAT16 * float(expected.abs().max()))
 
 
 def test_eight_bit_columns_as_torch_rounds_them() -> None:
