@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from paretolm.bench.cluster import spec, staff
 from paretolm.bench.cluster.cluster import Cluster, _alike
-from paretolm.bench.cluster.crew import RETRIES, Jobs
+from paretolm.bench.cluster.crew import RETRIES, ClusterCrew, Jobs
 from paretolm.bench.cluster.node import about
 from paretolm.bench.cluster.spec import Workers, parse_workers
 from paretolm.bench.compare import compare
@@ -235,6 +235,22 @@ def test_ctrl_c_ends_all_workers_and_the_same_call_goes_on(
     assert again.computed == 6 - len(kept)
     assert kept.items() <= finished(tmp_path).items()
     assert everything(tmp_path) == everything(alone)
+
+
+def test_ctrl_c_again_while_workers_are_ended_leaves_none(tmp_path: Path) -> None:
+    class Impatient:
+        def close(self) -> None:
+            signal.raise_signal(signal.SIGINT)
+            ended.append(self)
+
+    ended: list[Impatient] = []
+    cluster = NearCluster("ray", tmp_path)
+    crew = ClusterCrew(cluster, {}, lambda _: None, {})
+    crew._hands |= {n: Impatient() for n in range(3)}
+    with pytest.raises(KeyboardInterrupt):
+        crew.close()
+    assert (len(ended), crew._hands, cluster.closed) == (3, {}, 1)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_the_machine_of_a_node_is_not_ours() -> None:

@@ -15,6 +15,7 @@ from ..bench.cluster.hand import RayHand
 from ..bench.cluster.spec import parse_workers
 from ..bench.progress import Progress
 from ..bench.workers.client import WorkerClient, WorkerDied
+from ..bench.workers.ending import undisturbed
 from ..errors import ParetoError
 from . import find
 from .check import FAILED, failed
@@ -114,7 +115,7 @@ class _Checks:
 
     def stop(self) -> None:
         """Ends what is under way; what waits ends as it starts."""
-        with self._lock:
+        with undisturbed(), self._lock:
             self._stopped = True
             for client in self._clients:
                 client.close()

@@ -11,6 +11,7 @@ from typing import Any
 from ...errors import CellError, UserError
 from ..workers.client import WORKER, WorkerDied
 from ..workers.crew import Crew, Hear, Job
+from ..workers.ending import undisturbed
 from .cluster import Cluster
 from .hand import RayHand
 
@@ -91,10 +92,15 @@ class ClusterCrew:
         return self._here.ask(**request)
 
     def close(self) -> None:
-        self._here.close()
-        for number in list(self._hands):
-            self._drop(number)
-        self._cluster.close()
+        with undisturbed():
+            self._here.close()
+            self._drop_all()
+            self._cluster.close()
+
+    def _drop_all(self) -> None:
+        with undisturbed():
+            for number in list(self._hands):
+                self._drop(number)
 
     def _drop(self, number: int) -> None:
         if hand := self._hands.pop(number, None):
@@ -111,8 +117,7 @@ class ClusterCrew:
                     shift.result()
             except BaseException:
                 todo.stop()
-                for number in list(self._hands):
-                    self._drop(number)
+                self._drop_all()
                 raise
         return todo.broken
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...errors import CellError
 from .client import WorkerClient, WorkerDied
+from .ending import undisturbed
 
 SMALL = 512 << 20  # bytes of weights up to which several copies cost little, and one thread runs a forward best
 MOST = 4
@@ -34,13 +35,10 @@ class Crew:
         self.facts: dict[str, Any] = {}
 
     def close(self) -> None:
-        """Ends all workers at once, also where Ctrl-C comes again meanwhile; they can be started again."""
-        try:
+        """Ends all workers at once; they can be started again."""
+        with undisturbed():
             for number in range(self.size):
                 self._drop(number)
-        except KeyboardInterrupt:
-            self.close()
-            raise
 
     def _drop(self, number: int) -> None:
         worker = self._workers[number]
