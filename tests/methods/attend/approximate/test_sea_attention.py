@@ -70,7 +70,7 @@ def test_directions_stand_at_right_angles():
 
 def test_cells_are_equal_parts_of_what_a_query_reads():
     """8 entries in 4 cells, then 3 entries: centres at 1/6, 3/6 and 5/6 of the map."""
-    assert cell_of(torch.tensor([8, 3]), 8, 4).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3], [0, 2, 3, 3, 3, 3, 3, 3]]
+    assert cell_of(torch.tensor([8, 3]), 8, 4).tolist() == [[0, 0, 1, 1, 2, 2, 3, 3], [0, 2, 3, 4, 4, 4, 4, 4]]
     assert sizes(torch.tensor([8, 3]), 4).tolist() == [[2, 2, 2, 2], [1, 0, 1, 1]]
 
 

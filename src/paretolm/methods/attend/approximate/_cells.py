@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 def cell_of(tokens: Tensor, length: int, cells: int) -> Tensor:
-    """[Q, n] the cell of each entry for queries that may read the first tokens [Q]; entries behind them in the last."""
+    """[Q, n] the cell of each entry for queries that may read the first tokens [Q]; `cells` for entries behind them."""
     places = torch.arange(length, device=tokens.device)
-    return ((2 * places + 1) * cells // (2 * tokens[:, None])).clamp(max=cells - 1)
+    # exact, and faster than a division of integers: a quotient below a whole number is farther from it than a rounding
+    cell = ((2 * places + 1) * cells).double() / (2 * tokens[:, None]).double()
+    return cell.long().clamp(max=cells)
 
 
 def sizes(tokens: Tensor, cells: int) -> Tensor:
@@ -21,7 +24,9 @@ def sizes(tokens: Tensor, cells: int) -> Tensor:
 def pooled(probabilities: Tensor, tokens: Tensor, cells: int) -> Tensor:
     """[B, H, Q, K] the attention that falls into each cell, of probabilities [B, H, Q, n]."""
     places = cell_of(tokens, probabilities.shape[-1], cells).expand(probabilities.shape)
-    return probabilities.new_zeros(*probabilities.shape[:3], cells).scatter_add_(-1, places, probabilities)
+    return probabilities.new_zeros(*probabilities.shape[:3], cells + 1).scatter_add_(-1, places, probabilities)[
+        ..., :-1
+    ]
 
 
 def densities(logits: Tensor, size: Tensor) -> Tensor:
@@ -40,14 +45,15 @@ def grouped_top(density: Tensor, size: Tensor, k: Tensor) -> Tensor:
     newest = torch.where(size > 0, torch.arange(cells, device=size.device), -1).amax(-1, keepdim=True)
     own = torch.arange(cells, device=size.device) == newest
     flat = density.masked_fill(own, float("inf")).transpose(1, 2).flatten(2)
-    order = flat.argsort(dim=-1, descending=True, stable=True)
+    each = (size + (size == 0) * int(size.max())).amin(-1)  # a cell that holds anything holds at least so much
+    most = min(flat.shape[-1], int((k * heads // each).max()))
+    order = flat.topk(most, dim=-1).indices
     taken = size.repeat(1, heads).expand(flat.shape).gather(-1, order).cumsum(-1) <= (k * heads)[:, None]
-    wanted = torch.zeros_like(taken).scatter_(-1, order, taken).unflatten(-1, (heads, cells)).transpose(1, 2)
-    return (wanted | own) & (size > 0)
+    wanted = torch.zeros_like(flat, dtype=torch.bool).scatter_(-1, order, taken)
+    return (wanted.unflatten(-1, (heads, cells)).transpose(1, 2) | own) & (size > 0)
 
 
-def entries(chosen: Tensor, tokens: Tensor, length: int) -> Tensor:
-    """[B, H, Q, n] True at the entries of the chosen cells [B, H, Q, K]."""
+def entries(chosen: Tensor, tokens: Tensor, length: int, behind: float = 0) -> Tensor:
+    """[B, H, Q, n] of each entry what chosen [B, H, Q, K] says of its cell; `behind` for those behind the query."""
     places = cell_of(tokens, length, chosen.shape[-1])
-    before = torch.arange(length, device=tokens.device) < tokens[:, None]
-    return chosen.gather(-1, places.expand(*chosen.shape[:3], -1)) & before
+    return functional.pad(chosen, (0, 1), value=behind).gather(-1, places.expand(*chosen.shape[:3], -1))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -27,13 +28,14 @@ from paretolm.contracts import (
     knob,
 )
 from paretolm.errors import FitError, RecipeError
-from paretolm.methods.attend.select._choice import count_unread, own_entries, probabilities, within
+from paretolm.methods.attend.select._choice import own_entries, probabilities, within
 from paretolm.methods.attend.select._hold import HoldAll
 
 from ._cells import densities, entries, grouped_top, sizes
 from ._distil import learn, mixed, scale, weighted
 from ._estimator import ZOOM, Past, Shape, decode, of_layer, parameters, see
 
+BIASES_AT_ONCE = 2**22  # of all heads, in memory together
 BREAKS = frozenset({Need.PADDING, Need.ROLLBACK, Need.TREE, Need.FULL_SCORES})
 
 
@@ -78,20 +80,33 @@ class Sea:
         density = densities(estimate.logits, size)
         covered = (k >= tokens)[:, None]
         chosen = (grouped_top(density, size, k) | covered) & (size > 0)
-        mask = entries(chosen, tokens, held.length)
-        count_unread(self.ctx, mask, own)
+        unread = chosen[:, :, 0].numel() // size.shape[1] * int(tokens.sum()) - int((chosen.sum((0, 1)) * size).sum())
+        self.ctx.count("entries_unread", unread)
         scales = tuple(x.masked_fill(covered, 1.0) for x in scale(estimate, density, size, chosen))
-        read = self._read(queries, held, mask, scaling)
+        read = self._read(queries, held, chosen, tokens, scaling)
         return mixed(read, seen.mean, (scales[0], scales[1])).to(queries.dtype)
 
-    def _read(self, queries: Tensor, held: Held, mask: Tensor, scaling: float) -> Tensor:
+    def _read(self, queries: Tensor, held: Held, chosen: Tensor, tokens: Tensor, scaling: float) -> Tensor:
         """[B, Hq, Q, Dv] float32; many queries multiply what they do not read too."""
         if queries.shape[2] == 1:
-            return read_one(queries, held, mask, scaling)
+            return read_one(queries, held, entries(chosen, tokens, held.length), scaling)
         keys, values = (x.float() for x in (held.keys(), held.values()))
-        return functional.scaled_dot_product_attention(
-            queries.float(), keys, values, attn_mask=mask, scale=scaling, enable_gqa=True
-        )
+        bias = torch.zeros(chosen.shape, device=queries.device).masked_fill_(~chosen, float("-inf"))
+        rows, outputs = max(1, BIASES_AT_ONCE // (queries.shape[1] * held.length)), []
+        for start in range(0, len(tokens), rows):
+            some = slice(start, start + rows)
+            upto = int(tokens[some][-1])  # no query of these reads more
+            mask = entries(bias[:, :, some], tokens[some], upto, float("-inf"))
+            attended = functional.scaled_dot_product_attention(
+                queries[:, :, some].float(),
+                keys[:, :, :upto],
+                values[:, :, :upto],
+                mask,
+                scale=scaling,
+                enable_gqa=True,
+            )
+            outputs.append(attended)
+        return torch.cat(outputs, dim=2)
 
     def tensors(self) -> Iterable[Tensor]:
         yield from self.weights.values()

@@ -52,12 +52,13 @@ class Sloped:
         slope = slopes(heads).to(queries.device) * self.method.scale
         rows, outputs = max(1, BIASES_AT_ONCE // (heads * held.length)), []
         for start in range(0, size, rows):
-            some = slice(start, start + rows)
-            distance = step.positions[:, None, some, None] - places
-            visible = distance >= 0 if hidden is None else hidden[:, :, some]
+            some = slice(start, min(start + rows, size))
+            upto = held.length - size + some.stop  # what comes after the last of these queries is read by none
+            distance = step.positions[:, None, some, None] - places[..., :upto]
+            visible = distance >= 0 if hidden is None else hidden[:, :, some, :upto]
             mask = bias(distance, slope, self.method.start).masked_fill(~visible, float("-inf")).to(queries.dtype)
             attended = functional.scaled_dot_product_attention(
-                queries[:, :, some], keys, values, attn_mask=mask, scale=scaling
+                queries[:, :, some], keys[:, :, :upto], values[:, :, :upto], attn_mask=mask, scale=scaling
             )
             outputs.append(attended)
         self.ctx.count("queries_sloped", size)
