@@ -12,6 +12,7 @@ import ipaddress
 import signal
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -83,3 +84,11 @@ def fresh_memory_is_nan() -> Iterator[None]:
     torch.use_deterministic_algorithms(True)
     yield
     torch.use_deterministic_algorithms(False)
+
+
+@pytest.fixture(scope="session")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model as a directory; not to be changed."""
+    from .evaluation import judging
+
+    return judging.save(tmp_path_factory.mktemp("saved"))

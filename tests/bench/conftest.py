@@ -21,10 +21,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("model")
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
-    return place
+    return judging.save(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from paretolm.bench.records.store import Store
 from paretolm.bench.results.types import Comparison
 from paretolm.bench.workers.crew import Crew, crew_size
 from paretolm.errors import ConflictError, ModelError, RecipeError, TextError
+from tests.waiting import wait_for
 
 RECIPES = [
     "window(window=32)",
@@ -195,13 +195,6 @@ def test_a_killed_worker_costs_the_cell_it_was_busy_with(model: Path, text: Path
     (failure,) = progress.failed
     assert failure.endswith("the process was ended by SIGKILL, most likely for lack of memory")
     assert compare(**asked).computed == 1, "another call tries it again"
-
-
-def wait_for(happened: Any, seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def done_cells(output: Path) -> int:

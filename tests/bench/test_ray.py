@@ -8,8 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ import pytest
 from paretolm.bench.compare import compare
 from paretolm.bench.records.store import Store
 from tests.bench.test_compare import everything, finished
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray is not installed")
 
@@ -90,14 +90,6 @@ def items_of(output: Path) -> dict[str, int]:
         return {k: len(store.item_names(k)) for k in keys}
 
 
-def wait_for(happened: Callable[[], Any], process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + START_S
-    while not happened():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def workers(nodes: subprocess.Popen[str]) -> list[psutil.Process]:
     found = psutil.Process(nodes.pid).children(recursive=True)
     return [p for p in found if "paretolm.bench.workers.worker" in " ".join(p.cmdline())]
@@ -108,7 +100,7 @@ def test_nothing_is_lost_or_doubled(nodes: Any, model: Path, text: Path, tmp_pat
     compare(str(model), RECIPES, TASKS, text=text, output=alone, threads=1, chunk=1)
 
     with called(nodes, model, text, output) as process:
-        wait_for(lambda: any(items_of(output).values()), process)
+        wait_for(lambda: any(items_of(output).values()), process, START_S)
         busy = workers(nodes)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
@@ -119,7 +111,9 @@ def test_nothing_is_lost_or_doubled(nodes: Any, model: Path, text: Path, tmp_pat
     assert len(kept) < 6
 
     with called(nodes, model, text, output) as process:
-        wait_for(lambda: sum(n > 0 for n in items_of(output).values()) > 1 and len(workers(nodes)) > 1, process)
+        wait_for(
+            lambda: sum(n > 0 for n in items_of(output).values()) > 1 and len(workers(nodes)) > 1, process, START_S
+        )
         nodes.stdin.write("kill\n")
         nodes.stdin.flush()
         assert nodes.stdout.readline() == "killed\n"

@@ -20,10 +20,7 @@ from tests.evaluation import judging
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("model")
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
-    return place
+    return judging.save(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from paretolm import cli
-from tests.evaluation import judging
 
 Answer = tuple[int, str, str]
 
@@ -34,12 +33,3 @@ def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
         return int(ended.value.code or 0), out, err
 
     return call
-
-
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model as a directory; not to be changed."""
-    place = tmp_path_factory.mktemp("saved")
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
-    return place

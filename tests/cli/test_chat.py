@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
-from paretolm.cli.chat import Talk
+from paretolm.cli.chat import Talk, told
 from paretolm.recipes.convert import load
 from paretolm.recipes.recipe import Recipe
+from paretolm.recipes.session import Generation
 from paretolm.serving.conversation import Conversation
 from tests.evaluation import judging
 
@@ -52,6 +56,16 @@ def test_commands(run: Any, saved: Path, lines: Any) -> None:
     assert out.count("\n") == 2 + out.rstrip("\n").count("\n") - 1
     assert err.count("of the untouched model's") == 2
     assert "Ctrl-C ends an answer" in err
+
+
+def test_no_share_is_told_of_a_model_whose_cache_nobody_predicts() -> None:
+    view = judging.lm().view
+    strange = replace(view, layers=(replace(view.layers[0], kind="linear"), *view.layers[1:]))
+    session: Any = SimpleNamespace(lm=SimpleNamespace(view=strange), last_stream=SimpleNamespace(kv_bytes=3 << 19))
+    done = Generation(torch.zeros(4), None, prompt_length=10, forwards=4, seconds=2.0)
+    assert told(session, done) == "4 tokens, 2.0 a second; cache of 13 tokens 1.50 MiB"
+    session.lm.view = replace(view, layers=())
+    assert told(session, done).endswith("1.50 MiB")
 
 
 def test_a_mistake_ends_a_pipe_with_a_sentence(run: Any, saved: Path, lines: Any) -> None:

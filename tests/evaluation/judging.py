@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -86,6 +87,13 @@ def lm() -> LM:
             if parameter.dim() > 1:
                 parameter.normal_(std=0.15)
     return LM.from_model(model, tokenizer(), "tiny")
+
+
+def save(place: Path) -> Path:
+    """The model and its tokenizer, as a directory."""
+    lm().model.save_pretrained(place)
+    tokenizer().save_pretrained(place)
+    return place
 
 
 def read(session: Any, ids: Tensor, chunk: int) -> tuple[Any, Forward]:

@@ -30,8 +30,7 @@ RECIPE = "window(window=16)"
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A model and a text; not to be changed."""
     place = tmp_path_factory.mktemp("place")
-    judging.lm().model.save_pretrained(place / "model")
-    judging.tokenizer().save_pretrained(place / "model")
+    judging.save(place / "model")
     documents = [{"id": f"d{i}", "text": judging.document(i, 20)} for i in range(24)]
     (place / "text.jsonl").write_text("\n".join(map(json.dumps, documents)), encoding="utf-8")
     return place

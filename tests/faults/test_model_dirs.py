@@ -23,14 +23,6 @@ from tests.evaluation import judging
 UP = "model.layers.0.mlp.up_proj.weight"
 
 
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("saved")
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
-    return place
-
-
 @pytest.fixture
 def model(saved: Path, tmp_path: Path) -> Path:
     """A copy to damage."""

@@ -25,6 +25,7 @@ from paretolm.bench.workers.crew import Crew
 from paretolm.evaluation.task import Base, Item, Run, Scored
 from tests.bench.test_measure import Reading, measured
 from tests.evaluation import judging
+from tests.waiting import wait_for
 
 GPU = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 139.81 GiB."
 
@@ -146,8 +147,7 @@ def test_ctrl_c_twice_starts_no_worker_anew_and_leaves_none(monkeypatch: pytest.
 
 def test_ctrl_c_twice_while_cells_are_measured(tmp_path: Path) -> None:
     place, words, output = tmp_path / "model", tmp_path / "text.txt", tmp_path / "out"
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
+    judging.save(place)
     words.write_text("\n\n".join(judging.document(i, 60) for i in range(30)), encoding="utf-8")
     call = ["compare", str(place), "--text", str(words), "-o", str(output), "-m", "window(window=16)", "-v"]
     call += [a for n in range(4) for a in ("-t", f"perplexity(length={64 + n}, streams=20)")]
@@ -181,10 +181,3 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def wait_for(happened: Any, seconds: float = 120) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -26,8 +26,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Where the made papers find their model and text."""
     place = tmp_path_factory.mktemp("world")
-    judging.lm().model.save_pretrained(place / "model")
-    judging.tokenizer().save_pretrained(place / "model")
+    judging.save(place / "model")
     documents = [
         {"id": f"d{i}", "text": judging.document(i, 30), "split": "fit" if i > 20 else "eval"} for i in range(24)
     ]

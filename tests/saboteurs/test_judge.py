@@ -62,8 +62,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     process."""
     made = tmp_path_factory.mktemp("judge")
     for name in ("model", "other"):
-        judging.lm().model.save_pretrained(made / name)
-        judging.tokenizer().save_pretrained(made / name)
+        judging.save(made / name)
     file = made / "other" / "model.safetensors"
     tensors = {name: np.array(value) for name, value in load_file(file).items()}
     tensors["model.layers.1.mlp.up_proj.weight"] *= 1.01

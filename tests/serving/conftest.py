@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import openai
@@ -114,14 +113,6 @@ def server() -> Iterator[Running]:
     """The untouched model, without keys."""
     with running() as at_work:
         yield at_work
-
-
-@pytest.fixture(scope="session")
-def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("saved")
-    judging.lm().model.save_pretrained(place)
-    judging.tokenizer().save_pretrained(place)
-    return place
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..bridge.content import content_hash, write_atomic
+from ..bridge.content import content_hash
 from ..errors import ParetoError, StoreError, UserError
+from ..files import write_whole
 from .figures import FIGURES, FOLDER, draw, require_matplotlib
 from .measure import FORMAT
 from .render import render
@@ -35,10 +36,8 @@ def write(card: Mapping[str, Any], folder: Path) -> None:
         with tempfile.TemporaryDirectory(dir=folder / FOLDER) as aside:
             for path in draw(card, Path(aside)):
                 os.replace(path, folder / FOLDER / path.name)
-        write_atomic(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-        write_atomic(folder / PAGE, render(card))
-        for name in (CARD, PAGE):
-            (folder / name).chmod(0o644)
+        write_whole(folder / CARD, json.dumps(card, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+        write_whole(folder / PAGE, render(card))
     except OSError as error:
         raise StoreError(f"the card cannot be written to {folder} ({error.strerror}); give another --to") from error
 

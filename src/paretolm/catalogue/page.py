@@ -9,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from ..files import write_asked
 from ..papers.table import label, measured
 from ..papers.verdict import VERDICTS
 from ..recipes.index import method_info
@@ -16,7 +17,6 @@ from .entry import NEEDS, SLOTS, Entry
 from .filters import NONE, UNKNOWN, family, needs, slots
 from .joined import runs, states
 from .listing import UNDATED, people, summary
-from .shelf import replace_file
 
 _ASSETS = files(__package__) / "assets"
 _SHARED = files("paretolm.bench.report") / "assets"
@@ -24,7 +24,7 @@ _SHARED = files("paretolm.bench.report") / "assets"
 
 def write_site(folder: Path, entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -> Path:
     """FOLDER/index.html. Raises StoreError where it cannot be written."""
-    return replace_file(folder / "index.html", render(entries, records), "another folder with --site")
+    return write_asked(folder / "index.html", render(entries, records), "another folder with --site")
 
 
 def render(entries: Sequence[Entry], records: Mapping[str, Mapping[str, Any]]) -> str:

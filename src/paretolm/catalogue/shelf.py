@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from ..errors import StoreError
+from ..files import locked, write_whole
 from .entry import Entry
 from .facts import Facts, Refused, keys
 
@@ -51,11 +50,14 @@ def add(path: Path, found: Sequence[Facts], entries: Sequence[Entry], day: str) 
     """Into the file, which is written whole or not at all; who comes while another writes waits. day: 'YYYY-MM-DD'.
 
     Raises StoreError, and leaves the file as it was."""
-    with _alone(path):
-        before = read(path)
-        after, merged = merge(before, found, entries, day)
-        if after != before:
-            _write(path, after)
+    try:
+        with locked(path.with_name(f".{path.name}.lock")):
+            before = read(path)
+            after, merged = merge(before, found, entries, day)
+            if after != before:
+                write_whole(path, "".join(f"{_line(paper)}\n" for paper in after))
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written ({error.strerror}); give another place with --to") from None
     return merged
 
 
@@ -138,37 +140,5 @@ def _rest(told: dict[str, object]) -> dict[str, object]:
     return {name: told.get(name) for name in ("authors", "published", "updated", "categories", "added")}
 
 
-def _write(path: Path, papers: Iterable[Facts]) -> None:
-    lines = (json.dumps({k: v for k, v in asdict(p).items() if v}, ensure_ascii=False) for p in papers)
-    replace_file(path, "".join(f"{line}\n" for line in lines), "another place with --to")
-
-
-def replace_file(path: Path, text: str, cure: str) -> Path:
-    """Writes it whole or not at all. cure: what to give where that fails. Raises StoreError."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            part.unlink()
-        raise StoreError(f"{path} cannot be written ({error.strerror}); give {cure}") from None
-    return path
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Between all our processes; where there are no such locks (Windows) nobody waits."""
-    lock = path.with_name(f".{path.name}.lock")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = lock.open("w")
-    except OSError as error:
-        raise StoreError(f"{path} cannot be written ({error.strerror}); give another place with --to") from None
-    with file:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _line(paper: Facts) -> str:
+    return json.dumps({name: fact for name, fact in asdict(paper).items() if fact}, ensure_ascii=False)

@@ -172,13 +172,13 @@ def reader(interactive: bool) -> Callable[[], str | None]:
 
 def told(session: Session, done: Generation) -> str:
     """Tokens a second, and what the cache held in the end beside the untouched model's."""
-    from ..recipes.recipe import dense_cost
+    from ..serving.figures import dense_bytes
 
     tokens = done.prompt_length + len(done.ids) - 1
-    whole = dense_cost(session.lm.view, tokens).kv_bytes.high
+    whole = dense_bytes(session, tokens)
     held = session.last_stream.kv_bytes if session.last_stream else whole
     speed = len(done.ids) / done.seconds if done.seconds else 0.0
-    return (
-        f"{len(done.ids)} tokens, {speed:.1f} a second; cache of {tokens} tokens {held / 2**20:.2f} MiB, "
-        f"{held / whole:.0%} of the untouched model's"
-    )
+    said = f"{len(done.ids)} tokens, {speed:.1f} a second"
+    if held is not None:
+        said += f"; cache of {tokens} tokens {held / 2**20:.2f} MiB"
+    return f"{said}, {held / whole:.0%} of the untouched model's" if held is not None and whole else said

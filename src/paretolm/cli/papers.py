@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from ..errors import UserError, close_to, nearest
+from ..files import write_asked
 from ._lists import split
 from ._options import Json
 
@@ -194,7 +195,7 @@ def digest(
     listed = shelf.read(listings or shelf.place())
     found = news.digest(since, catalogue.entries(), listed, measured(records), shipped())
     if post is None:
-        told = f"page: {shelf.replace_file(Path(to), news.html(found), 'another FILE.html')}"
+        told = f"page: {write_asked(Path(to), news.html(found), 'another FILE.html')}"
     elif found.empty:
         told = "no mail was sent"
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -13,6 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
+from ..files import write_whole
 from .isolated import run_isolated
 from .machine import cache_dir, machine
 
@@ -143,10 +143,7 @@ def _stored(path: Path) -> dict[str, Any]:
 
 
 def _keep(path: Path, data: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_suffix(f".{os.getpid()}")
-    scratch.write_text(json.dumps(data, indent=1))
-    scratch.replace(path)
+    write_whole(path, json.dumps(data, indent=1))
 
 
 def measure_job(device: str, threads: int) -> dict[str, Any]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,10 +18,10 @@ from ..bench.records.relay import opened, publish
 from ..bridge.content import content_hash
 from ..bridge.locate import locate
 from ..evaluation.source import TextSource
+from ..files import locked, write_asked
 from ..studies.study import Number, Place
 from .claim import DATA, Bench, Direct, Experiment, Rerun
 from .found import Found
-from .records import write
 
 # What findings go through beside the shared code; a study or a direct measurement names the rest.
 _STATISTICS = (
@@ -100,27 +99,14 @@ def _findings(experiment: Rerun | Direct, spot: Spot) -> Outcome:
     place = Place(models, text, spot.store, progress=spot.progress)
     key = digest(_facts(experiment, hashes, spot, text))
     rows = spot.store / "claims" / f"{key[:16]}.jsonl"
-    with _alone(rows.with_suffix(".lock")), opened(spot.store / "claims.sqlite") as store:
+    with locked(rows.with_suffix(".lock")), opened(spot.store / "claims.sqlite") as store:
         known = store.recall(key)
         if known is None:
             known = _found(experiment, place, spot)
-            write(rows, known.pop("rows"))
+            write_asked(rows, known.pop("rows"), "another -o")
             publish(spot.store, rows)
             store.remember(key, known)
     return Outcome({name: Number(**number) for name, number in known["numbers"].items()}, [key], hashes)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Several papers may rest on one measurement: who comes second waits. Where there are no locks (Windows) both
-    measure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        if sys.platform != "win32":
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def _found(experiment: Rerun | Direct, place: Place, spot: Spot) -> dict[str, Any]:

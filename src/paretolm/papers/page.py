@@ -9,8 +9,9 @@ from typing import Any
 
 from ..bench.report.text import digits
 from ..bench.report.text import seconds as spelt_seconds
+from ..files import write_asked
 from ..studies.study import Number
-from .records import read_records, write
+from .records import read_records
 from .strip import strip
 from .table import label
 from .verdict import VERDICTS, told
@@ -21,7 +22,7 @@ _SHARED = files("paretolm.bench.report") / "assets"
 
 def write_page(folder: Path) -> Path:
     """FOLDER/index.html over the records there. Raises StoreError."""
-    return write(folder / "index.html", render(read_records(folder)))
+    return write_asked(folder / "index.html", render(read_records(folder)), "another -o")
 
 
 def render(records: Sequence[Mapping[str, Any]]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import StoreError
+from ..files import write_asked
 
 FORMAT = 1
 Record = Mapping[str, Any]
@@ -16,19 +17,7 @@ Record = Mapping[str, Any]
 def write_record(folder: Path, record: Record) -> Path:
     """FOLDER/ID.json. Raises StoreError where it cannot be written."""
     text = json.dumps(record, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
-    return write(folder / f"{record['id']}.json", text)
-
-
-def write(path: Path, text: str) -> Path:
-    """Raises StoreError; what was there stays until all of it is written."""
-    part = path.with_name(path.name + ".part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        raise StoreError(f"results cannot be written to {path.parent} ({error.strerror}); give another -o") from error
-    return path
+    return write_asked(folder / f"{record['id']}.json", text, "another -o")
 
 
 def read_records(folder: Path) -> Sequence[Record]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..bench.report.table import console
 from ..bench.report.text import digits
-from ..errors import StoreError
+from ..files import write_asked
 from .study import Column, Findings, Number, Place, Study, Value
 
 _ASSETS = files(__package__) / "assets"
@@ -45,14 +45,8 @@ def write(study: Study, at: Place, found: Findings) -> Path:
         page.with_suffix(".jsonl"): found.lines(),
         page: render(study, at, found),
     }
-    try:
-        at.output.mkdir(parents=True, exist_ok=True)
-        for path, content in parts.items():
-            part = path.with_name(path.name + ".part")
-            part.write_text(content, encoding="utf-8")
-            part.replace(path)
-    except OSError as error:
-        raise StoreError(f"results cannot be written to {at.output} ({error.strerror}); give another -o") from error
+    for path, content in parts.items():
+        write_asked(path, content, "another -o")
     return page
 
 

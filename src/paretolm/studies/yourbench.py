@@ -22,11 +22,12 @@ from scipy import stats
 from ..bench.records.keys import digest
 from ..cards.judged import judged
 from ..contracts import knob
-from ..errors import StoreError, TextError
+from ..errors import TextError
 from ..evaluation import statistics as st
 from ..evaluation.source import TextSource
 from ..evaluation.tasks import make
 from ..evaluation.tasks._data import records
+from ..files import write_asked
 from ._citations import NEAR, cited, stands
 from ._cloze import Asked, distinct, written
 from ._questions import Question, log_likelihoods, probability, right
@@ -225,11 +226,5 @@ def _drawn(count: int, limit: int, seed: int) -> list[int]:
 
 def _write(file: Path, asked: Sequence[Asked]) -> Path:
     """Raises StoreError."""
-    part = file.with_name(file.name + ".part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        part.write_text("".join(json.dumps(a.fields(), ensure_ascii=False) + "\n" for a in asked), encoding="utf-8")
-        part.replace(file)
-    except OSError as error:
-        raise StoreError(f"questions cannot be written to {file} ({error.strerror}); give another -o") from error
-    return file
+    lines = (json.dumps(a.fields(), ensure_ascii=False) for a in asked)
+    return write_asked(file, "".join(f"{line}\n" for line in lines), "another -o")

@@ -8,15 +8,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..files import write_whole
+
 
 class Log:
     """Records with a step each; those beyond the step a run goes on from are dropped, as they come again."""
 
     def __init__(self, path: Path, step: int) -> None:
         self.kept = [r for r in read_log(path) if r["step"] <= step]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(r) + "\n" for r in self.kept), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(json.dumps(r) + "\n" for r in self.kept))
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, record: Mapping[str, Any]) -> None:

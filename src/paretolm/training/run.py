@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ from tokenizers import Tokenizer
 
 from ..bridge.fresh import Model, new_model, write_model
 from ..errors import UserError
+from ..files import locked
 from ..recipes.words import quoted
 from . import log
 from .checkpoint import Checkpoints, check_room
@@ -86,11 +86,11 @@ def _alone(to: Path, world: World) -> Iterator[None]:
     if not world.first:
         yield
         return
-    with (to / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"another process is training in {to}: wait for it, or give another --to") from None
+
+    def refuse() -> None:
+        raise UserError(f"another process is training in {to}: wait for it, or give another --to")
+
+    with locked(to / ".lock", waiting=refuse):
         yield
 
 

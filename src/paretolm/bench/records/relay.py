@@ -16,9 +16,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from ...bridge.content import write_atomic
 from ...errors import StoreError
 from ...evaluation.rows import Row
+from ...files import write_whole
 from .owners import identity
 from .store import CellRecord, Scored, Store
 
@@ -160,7 +160,7 @@ class Serving:
         if name.is_absolute() or ".." in name.parts:
             raise StoreError(f"a worker asked for {name}, which is not in {self.folder}")
         if event["event"] == "file":
-            return write_atomic(self.folder / name, event["text"])
+            return write_whole(self.folder / name, event["text"])
         if event["name"] not in self._stores:
             self._stores[event["name"]] = Store(self.folder / name, self._owner)
         return _CALLS[event["call"]](self, self._stores[event["name"]], *event["args"])

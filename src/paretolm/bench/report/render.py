@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from importlib.resources import files
 from pathlib import Path
 
-from ...errors import StoreError
+from ...files import write_asked
 from ..results.findings import findings
 from ..results.types import Comparison, Metric, TaskInfo
 from . import apart, atlas, charts, ledger, text
@@ -19,20 +17,7 @@ _ASSETS = files(__package__) / "assets"
 
 def write(comparison: Comparison, path: Path) -> None:
     """Writes the report in one step. Raises StoreError."""
-    put(render(comparison), path, "--report")
-
-
-def put(page: str, path: Path, option: str) -> None:
-    """Writes a file in one step: a reader never finds half of one. Raises StoreError, which names the option."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as part:
-            part.write(page)
-        os.chmod(part.name, 0o644)
-        os.replace(part.name, path)
-    except OSError as error:
-        what = "report" if option == "--report" else "file"
-        raise StoreError(f"the {what} cannot be written to {path} ({error.strerror}); give another {option}") from error
+    write_asked(path, render(comparison), "another --report")
 
 
 _FILTERS = ("size", "number", "signed", "interval", "decision", "few", "predicted", "digits", "runtime", "seconds")

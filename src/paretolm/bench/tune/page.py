@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-from ..report.render import put
+from ...files import write_asked
 from ..report.text import digits, size
 from . import table
 from .halving import axis_of
@@ -19,7 +19,7 @@ _SHARED = files("paretolm.bench.report") / "assets"
 
 def write(found: Tuned, path: Path) -> None:
     """Raises StoreError."""
-    put(render(found), path, "--report")
+    write_asked(path, render(found), "another --report")
 
 
 def render(found: Tuned) -> str:

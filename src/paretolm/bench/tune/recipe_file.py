@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..report.render import put
+from ...files import write_asked
 from .table import check_words
 from .types import Tuned
 
@@ -18,8 +18,7 @@ def save(found: Tuned, path: Path) -> Path:
     told = [f"{found.best.line}", f"found for {found.model} at {found.context:,} tokens, on {found.text}"]
     told += [": ".join(word for word in _words(found, number) if word) for number in range(len(found.best.checks))]
     head = "".join(f"# {' '.join(line.split())}\n" for line in told)
-    put(f"{head}\n{toml.write(Recipe.parse(found.best.line).methods)}", path, "--to")
-    return path
+    return write_asked(path, f"{head}\n{toml.write(Recipe.parse(found.best.line).methods)}", "another --to")
 
 
 def _words(found: Tuned, number: int) -> tuple[str, str]:

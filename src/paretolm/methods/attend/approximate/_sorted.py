@@ -38,8 +38,22 @@ def _rows(x: Tensor, index: Tensor) -> Tensor:
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
 
 
+def fused(queries: Tensor, keys: Tensor, values: Tensor, scaling: float, causal: bool) -> Part | None:
+    """`exact` by the kernel behind scaled_dot_product_attention, which knows the denominators; None where it does not
+    serve."""
+    if queries.device.type != "cpu" or queries.shape[-1] != values.shape[-1]:
+        return None
+    if causal and queries.shape[1] != keys.shape[1]:
+        return None
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    output, lse = kernel(queries[None], keys[None], values[None], is_causal=causal, scale=scaling)
+    return Part(output[0], lse[0, ..., None])
+
+
 def exact(queries: Tensor, keys: Tensor, values: Tensor, scaling: float, causal: bool) -> Part:
     """Over all keys, or up to a query's own, queries and keys ending with the same entry."""
+    if found := fused(queries, keys, values, scaling, causal):
+        return found
     size, length = queries.shape[1], keys.shape[1]
     step, ahead = max(1, SCORES_AT_ONCE // length), length - size
     parts = []

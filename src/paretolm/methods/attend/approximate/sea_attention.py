@@ -35,7 +35,7 @@ from ._cells import densities, entries, grouped_top, sizes
 from ._distil import learn, mixed, scale, weighted
 from ._estimator import ZOOM, Past, Shape, decode, of_layer, parameters, see
 
-BIASES_AT_ONCE = 2**22  # of all heads, in memory together
+BIASES_AT_ONCE = 2**20  # of all heads, in memory together
 BREAKS = frozenset({Need.PADDING, Need.ROLLBACK, Need.TREE, Need.FULL_SCORES})
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from paretolm.contracts import Edit, Held, Method, ModelView, Need, OpenContext, Slot, Step, knob
 
-BIASES_AT_ONCE = 2**22  # of all heads, in memory together
+BIASES_AT_ONCE = 2**20  # of all heads, in memory together
 
 
 def slopes(num_heads: int) -> Tensor:
