@@ -32,6 +32,13 @@ def reading(probability: Tensor, values: Tensor) -> Tensor:
     return torch.matmul(grouped, values[:, :, None]).flatten(1, 2)
 
 
+def reading_as(probability: Tensor, heads: Tensor, values: Tensor) -> Tensor:
+    """`reading`, the i-th query head by the matrix of head heads[i]; no matrix is copied."""
+    groups = len(heads) // values.shape[1]
+    own = [probability[:, head].to(values.dtype) @ values[:, i // groups] for i, head in enumerate(heads.tolist())]
+    return torch.stack(own, dim=1)
+
+
 @dataclass(frozen=True)
 class Sharing:
     """leaders: follower -> leader; heads: follower -> [Hq], which head of the leader each of its own reads as."""
@@ -79,10 +86,8 @@ class Matrices:
                 return None
             self.kept[layer] = found = matrix(queries, keys(), scaling, allowed())
             return reading(found, values())
-        found = self.kept[leader][:, self.sharing.heads[layer]]
-        if layer == self.sharing.last(leader):
-            del self.kept[leader]
-        return reading(found, values())
+        found = self.kept.pop(leader) if layer == self.sharing.last(leader) else self.kept[leader]
+        return reading_as(found, self.sharing.heads[layer], values())
 
     def instead(self, layer: int, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor | None:
         """As `contracts.Altered` asks for attention."""
