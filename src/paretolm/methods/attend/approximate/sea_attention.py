@@ -33,9 +33,9 @@ from paretolm.methods.attend.select._hold import HoldAll
 
 from ._cells import densities, entries, grouped_top, sizes
 from ._distil import learn, mixed, scale, weighted
-from ._estimator import ZOOM, Past, Shape, decode, of_layer, parameters, see
+from ._estimator import ZOOM, Estimate, Past, Seen, Shape, decode, of_layer, parameters, see
 
-BIASES_AT_ONCE = 2**20  # of all heads, in memory together
+ROWS = 128  # queries of a long forward whose maps are drawn and read together
 BREAKS = frozenset({Need.PADDING, Need.ROLLBACK, Need.TREE, Need.FULL_SCORES})
 
 
@@ -47,6 +47,16 @@ def read_one(queries: Tensor, held: Held, mask: Tensor, scaling: float) -> Tenso
     index = found.indices.unflatten(1, (heads, -1)).flatten(2)
     keys, values = (x.unflatten(2, (-1, most)).flatten(1, 2) for x in (held.keys(index), held.values(index)))
     return weighted(probabilities(queries, keys, scaling, found.values[:, :, None] > 0), values)
+
+
+def read_some(queries: Tensor, stored: tuple[Tensor, Tensor], chosen: Tensor, tokens: Tensor, scaling: float) -> Tensor:
+    """[B, Hq, Q, Dv] of queries [B, Hq, Q, D] that read the chosen cells [B, Hq, Q, K] of their first tokens [Q];
+    stored: keys and values [B, Hq, n, D]."""
+    upto = int(tokens[-1])  # none of these reads more
+    bias = torch.zeros(chosen.shape, device=queries.device).masked_fill_(~chosen, float("-inf"))
+    mask = entries(bias, tokens, upto, float("-inf"))
+    keys, values = (x[:, :, :upto] for x in stored)
+    return functional.scaled_dot_product_attention(queries.float(), keys, values, mask, scale=scaling)
 
 
 @dataclass
@@ -70,12 +80,37 @@ class Sea:
         own = own_entries(held.length, step.num_queries, queries.device)
         if not self.past.tensors:
             self.past.begin(self.shape, queries.shape[0], queries.device)
-        new = own[None, None]
-        seen = see(self.weights, self.shape, (queries, held.keys(new), held.values(new)), scaling, self.past)
-        k, tokens = within(self.budget, own), own + 1
-        estimate = decode(self.weights, self.shape, seen.inputs, tokens, self.past)
-        if bool((k >= tokens).all()):
-            return None
+        k = within(self.budget, own)
+        everything, one, outputs = bool((k > own).all()), step.num_queries == 1, []
+        stored = None if everything or one else self._stored(held)
+        for start in range(0, len(own), ROWS):
+            some = slice(start, start + ROWS)
+            new, part = own[some][None, None], queries[:, :, some]
+            seen = see(self.weights, self.shape, (part, held.keys(new), held.values(new)), scaling, self.past)
+            estimate = decode(self.weights, self.shape, seen.inputs, own[some] + 1, self.past)
+            if not everything:
+                outputs.append(self._output(part, held, stored, (seen, estimate), (own[some] + 1, k[some]), scaling))
+        return None if everything else torch.cat(outputs, dim=2).to(queries.dtype)
+
+    def _stored(self, held: Held) -> tuple[Tensor, Tensor]:
+        """Keys and values [B, Hq, n, D] in float32."""
+        layer = self.shape.layer
+        groups = layer.num_heads // layer.num_kv_heads
+        keys, values = (x.float().repeat_interleave(groups, dim=1) for x in (held.keys(), held.values()))
+        return keys, values
+
+    def _output(
+        self,
+        queries: Tensor,
+        held: Held,
+        stored: tuple[Tensor, Tensor] | None,
+        found: tuple[Seen, Estimate],
+        each: tuple[Tensor, Tensor],
+        scaling: float,
+    ) -> Tensor:
+        """[B, Hq, Q, Dv] of some queries; each: how many tokens [Q] one may read, and how many entries k [Q] it does.
+        Several queries multiply what they do not read too."""
+        (seen, estimate), (tokens, k) = found, each
         size = sizes(tokens, self.shape.cells)
         density = densities(estimate.logits, size)
         covered = (k >= tokens)[:, None]
@@ -83,30 +118,11 @@ class Sea:
         unread = chosen[:, :, 0].numel() // size.shape[1] * int(tokens.sum()) - int((chosen.sum((0, 1)) * size).sum())
         self.ctx.count("entries_unread", unread)
         scales = tuple(x.masked_fill(covered, 1.0) for x in scale(estimate, density, size, chosen))
-        read = self._read(queries, held, chosen, tokens, scaling)
-        return mixed(read, seen.mean, (scales[0], scales[1])).to(queries.dtype)
-
-    def _read(self, queries: Tensor, held: Held, chosen: Tensor, tokens: Tensor, scaling: float) -> Tensor:
-        """[B, Hq, Q, Dv] float32; many queries multiply what they do not read too."""
-        if queries.shape[2] == 1:
-            return read_one(queries, held, entries(chosen, tokens, held.length), scaling)
-        keys, values = (x.float() for x in (held.keys(), held.values()))
-        bias = torch.zeros(chosen.shape, device=queries.device).masked_fill_(~chosen, float("-inf"))
-        rows, outputs = max(1, BIASES_AT_ONCE // (queries.shape[1] * held.length)), []
-        for start in range(0, len(tokens), rows):
-            some = slice(start, start + rows)
-            upto = int(tokens[some][-1])  # no query of these reads more
-            mask = entries(bias[:, :, some], tokens[some], upto, float("-inf"))
-            attended = functional.scaled_dot_product_attention(
-                queries[:, :, some].float(),
-                keys[:, :, :upto],
-                values[:, :, :upto],
-                mask,
-                scale=scaling,
-                enable_gqa=True,
-            )
-            outputs.append(attended)
-        return torch.cat(outputs, dim=2)
+        if stored is None:
+            read = read_one(queries, held, entries(chosen, tokens, held.length), scaling)
+        else:
+            read = read_some(queries, stored, chosen, tokens, scaling)
+        return mixed(read, seen.mean, (scales[0], scales[1]))
 
     def tensors(self) -> Iterable[Tensor]:
         yield from self.weights.values()
