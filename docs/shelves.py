@@ -22,7 +22,8 @@ def shelves_page() -> Iterator[str]:
     yield "results/shelves. Differences are from the untouched model, paired by document, with 95% intervals. A method"
     yield "without a budget stands once, as it is by itself. What is held is the cache after the prompt; a method that"
     yield "reads less holds all of it. What did not act had no cause to at this length: `just-read-twice` repeats only"
-    yield "what fits the trained length twice, `infini-retri` and `xl3m` cut only prompts that are longer than it."
+    yield "what fits the trained length twice, `infini-retri`, `xl3m` and `longheads` cut only what is longer than it,"
+    yield "`hyper-attention` reads up to 4,096 entries exactly; `infllm` and `actqkv` look up as many blocks as there are."
     for name in ORDER:
         if (path := RECORDS / f"{name}.json").exists():
             yield from ("", f"## {name}", "", *_shelf(json.loads(path.read_text(encoding="utf-8"))))
