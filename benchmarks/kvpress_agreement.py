@@ -23,7 +23,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import safe_open
@@ -34,6 +33,7 @@ from paretolm.bridge.lm import LM
 from paretolm.bridge.locate import locate
 from paretolm.evaluation.source import TextSource
 from paretolm.evaluation.streams import build
+from paretolm.files import write_whole
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks._kvpress_cases import CASES, Case
@@ -100,7 +100,8 @@ def main() -> int:
         rows = list(compared(lm, prompts, theirs))
     report(rows, versions)
     read = f"{len(prompts)} of the embedded text, {EACH} each of {', '.join(map(str, LENGTHS))} tokens"
-    write(options.json, {"model": options.model, "prompts": read, "other_side": versions, "rows": rows})
+    found = {"model": options.model, "prompts": read, "other_side": versions, "rows": rows}
+    write_whole(options.json, json.dumps(found, indent=1, default=asdict) + "\n")
     return 1 if any(row.same and not row.agrees for row in rows) else 0
 
 
@@ -251,13 +252,6 @@ def report(rows: Sequence[Row], versions: dict[str, str]) -> None:
 
 def verdict(row: Row) -> str:
     return ("the same" if row.agrees else "DIFFERENT") if row.same else "other settings"
-
-
-def write(path: Path, found: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(found, indent=1, default=asdict) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 from paretolm.evaluation.isolated import run_isolated
 from paretolm.evaluation.machine import machine, usable_threads
 from paretolm.evaluation.spread import spread
+from paretolm.files import write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +64,8 @@ def main() -> int:
     summary = summarise(lines, lengths, found)
     report(summary, lines, lengths, options)
     place = options.json or RESULTS / f"sparse_{options.phase}.json"
-    write(place, {"model": options.model, "machine": str(machine()), "threads": options.threads, **summary})
+    kept = {"model": options.model, "machine": str(machine()), "threads": options.threads, **summary}
+    write_whole(place, json.dumps(kept, indent=1) + "\n")
     faster = [line for line in lines if summary["recipes"][line]["ratio"][str(lengths[-1])]["low"] > 1]
     print(f"faster than dense at {lengths[-1]} tokens: {len(faster)} of {len(lines)}")
     return 0 if options.phase == "decode" or len(faster) >= min(WANTED, len(lines)) else 1
@@ -171,13 +173,6 @@ def report(summary: dict[str, Any], lines: Sequence[str], lengths: Sequence[int]
             density = "" if one["density"][n] is None else f" at {one['density'][n]:.0%}"
             cells.append(f"{r['median']:.2f} [{r['low']:.2f}, {r['high']:.2f}]{density}")
         print(f"{line:{width}}", *(f"{cell:>32}" for cell in cells), f"  {one['break_even']}")
-
-
-def write(path: Path, found: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait_for(happened: Callable[[], Any], process: subprocess.Popen[str] | None = None, seconds: float = 120) -> None:
+def wait_for(happened: Callable[[], Any], process: subprocess.Popen[Any] | None = None, seconds: float = 120) -> None:
     """Fails where it does not happen in time, or the process that should do it has ended."""
     deadline = time.monotonic() + seconds
     while not happened():

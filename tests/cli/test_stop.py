@@ -11,6 +11,7 @@ from pathlib import Path
 import psutil
 
 from tests.evaluation import judging
+from tests.waiting import wait_for
 
 
 def test_ctrl_c(saved: Path, tmp_path: Path) -> None:
@@ -18,10 +19,8 @@ def test_ctrl_c(saved: Path, tmp_path: Path) -> None:
     words.write_text("\n\n".join(judging.document(i, 60) for i in range(30)))
     call = ["from paretolm.cli import main; main()", "compare", str(saved), "--text", str(words), "-m", "h2o", "-v"]
     process = subprocess.Popen([sys.executable, "-c", *call], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 60
-    while not (workers := psutil.Process(process.pid).children()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(psutil.Process(process.pid).children, process, 60)
+    workers = psutil.Process(process.pid).children()
     time.sleep(0.5)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)

@@ -186,7 +186,7 @@ def test_without_figures_there_is_no_script(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.write_text("")
-    with pytest.raises(StoreError, match=r"cannot be written .*give another -o"):
+    with pytest.raises(StoreError, match=r"/file/below/\S+ cannot be written \(Not a directory\); give another -o$"):
         write(Tiny(), place(file / "below"), Findings())
 
 

@@ -179,6 +179,7 @@ def told(session: Session, done: Generation) -> str:
     held = session.last_stream.kv_bytes if session.last_stream else whole
     speed = len(done.ids) / done.seconds if done.seconds else 0.0
     said = f"{len(done.ids)} tokens, {speed:.1f} a second"
-    if held is not None:
-        said += f"; cache of {tokens} tokens {held / 2**20:.2f} MiB"
-    return f"{said}, {held / whole:.0%} of the untouched model's" if held is not None and whole else said
+    if held is None:
+        return said
+    said += f"; cache of {tokens} tokens {held / 2**20:.2f} MiB"
+    return f"{said}, {held / whole:.0%} of the untouched model's" if whole else said

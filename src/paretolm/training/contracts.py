@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class Part(ABC):
     """A named part of a run; its fields are knobs, checked when it is made."""
 
     name: ClassVar[str]
@@ -58,40 +59,42 @@ class Source:
 class Architecture(Part):
     """A model type of transformers and its config."""
 
+    @abstractmethod
     def model_type(self) -> str:
-        raise NotImplementedError
+        """As transformers names it."""
 
+    @abstractmethod
     def config(self, vocab_size: int, length: int, special: Mapping[str, int]) -> dict[str, Any]:
         """special: ids of bos, eos and pad."""
-        raise NotImplementedError
 
 
 class DataOrder(Part):
     """Which sequence comes when. A function of (seed, number) alone, so that a run continues at any number."""
 
+    @abstractmethod
     def open(self, source: Source) -> Callable[[int], Sampled]:
         """From the number of a sequence, counted over the whole run, to the sequence."""
-        raise NotImplementedError
 
 
 class Objective(Part):
     """What is made small."""
 
+    @abstractmethod
     def loss(self, model: nn.Module, batch: Batch) -> Tensor:
         """Mean loss of the batch in nats a token, a scalar with gradients."""
-        raise NotImplementedError
 
 
 class Optimizer(Part):
     """Which torch optimizer turns which parameters."""
 
+    @abstractmethod
     def make(self, model: nn.Module) -> Sequence[torch.optim.Optimizer]:
-        raise NotImplementedError
+        """Each parameter that learns is in one of them."""
 
 
 class Schedule(Part):
     """How the learning rates move."""
 
+    @abstractmethod
     def scale(self, step: int, steps: int) -> float:
         """Factor on every learning rate at `step`, counted from 0."""
-        raise NotImplementedError

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from paretolm.bench.tune.types import Tuned
 from paretolm.bench.workers.crew import Crew
 from paretolm.errors import TextError, UserError
 from paretolm.recipes.index import methods
+from tests.waiting import wait_for
 
 SEARCHED = ("window", "think", "finequant", "specpc", "yarn", "gemfilter")
 KNOWN = [m for m in methods() if m.name in SEARCHED]
@@ -57,10 +57,7 @@ def start_and_kill(asked: dict[str, Any], output: Path) -> None:
     call = [sys.executable, "-c", KILLED, json.dumps(asked), ",".join(SEARCHED)]
     process = subprocess.Popen(call, start_new_session=True, env=os.environ)
     try:
-        deadline = time.monotonic() + 240
-        while items(output) < BEFORE and process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert process.poll() is None, "it ended before it was killed"
+        wait_for(lambda: items(output) >= BEFORE, process, 240)
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()

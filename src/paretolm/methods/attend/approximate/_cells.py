@@ -24,9 +24,8 @@ def sizes(tokens: Tensor, cells: int) -> Tensor:
 def pooled(probabilities: Tensor, tokens: Tensor, cells: int) -> Tensor:
     """[B, H, Q, K] the attention that falls into each cell, of probabilities [B, H, Q, n]."""
     places = cell_of(tokens, probabilities.shape[-1], cells).expand(probabilities.shape)
-    return probabilities.new_zeros(*probabilities.shape[:3], cells + 1).scatter_add_(-1, places, probabilities)[
-        ..., :-1
-    ]
+    found = probabilities.new_zeros(*probabilities.shape[:3], cells + 1).scatter_add_(-1, places, probabilities)
+    return found[..., :cells]
 
 
 def densities(logits: Tensor, size: Tensor) -> Tensor:

@@ -115,8 +115,8 @@ class Sea:
         density = densities(estimate.logits, size)
         covered = (k >= tokens)[:, None]
         chosen = (grouped_top(density, size, k) | covered) & (size > 0)
-        unread = chosen[:, :, 0].numel() // size.shape[1] * int(tokens.sum()) - int((chosen.sum((0, 1)) * size).sum())
-        self.ctx.count("entries_unread", unread)
+        batch, heads = chosen.shape[:2]
+        self.ctx.count("entries_unread", batch * heads * int(tokens.sum()) - int((chosen * size).sum()))
         scales = tuple(x.masked_fill(covered, 1.0) for x in scale(estimate, density, size, chosen))
         if stored is None:
             read = read_one(queries, held, entries(chosen, tokens, held.length), scaling)
